@@ -1,0 +1,1 @@
+//! Prefork multi-process web server for Rust services

@@ -1,0 +1,1 @@
+//! Settings of rustcorn: declared once, read in layers, validated, explained

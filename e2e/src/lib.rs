@@ -1,0 +1,1 @@
+//! Black-box tests that run the real binaries

@@ -1,0 +1,1 @@
+//! The rustcorn master: supervises workers, owns the sockets, reports metrics

@@ -1,0 +1,1 @@
+//! Shared memory in which workers count and the master reads

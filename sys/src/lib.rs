@@ -1,0 +1,16 @@
+//! Thin, safe calls to the operating system: processes, signals, descriptors, sockets, time, log lines.
+//!
+//! Everything here is mechanism; no policy. Together with the scoreboard this is the only crate with `unsafe`, and its
+//! whole interface is safe to call.
+#![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
+
+pub mod clock;
+pub mod fd;
+pub mod log;
+pub mod pid;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+
+pub use clock::Monotonic;
+pub use pid::Pid;

@@ -1,0 +1,1 @@
+//! A rustcorn worker: takes over the sockets, serves a tower service on hyper, counts, drains
