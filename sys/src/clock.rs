@@ -15,7 +15,8 @@ impl Monotonic {
     /// Reads the clock (by the vDSO: no system call where the clock source allows it).
     #[must_use]
     pub fn now() -> Self {
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("every Linux has CLOCK_MONOTONIC");
+        let now =
+            nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("every Linux has CLOCK_MONOTONIC");
         Self(now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
     }
 

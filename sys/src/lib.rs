@@ -14,3 +14,6 @@ pub mod spawn;
 
 pub use clock::Monotonic;
 pub use pid::Pid;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,167 @@
-//! In the making.
+//! Signals as readable events, and signals sent to exactly one process.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::pid::Pid;
+
+/// The signals that mean something to a master or a worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Sig {
+    /// Graceful stop.
+    Term,
+    /// Quick stop (Ctrl-C).
+    Int,
+    /// Quick stop.
+    Quit,
+    /// Reload.
+    Hup,
+    /// One worker more.
+    Ttin,
+    /// One worker less.
+    Ttou,
+    /// Reopen log files.
+    Usr1,
+    /// Upgrade the master's binary.
+    Usr2,
+    /// Stop the workers, keep the master.
+    Winch,
+    /// A child changed state.
+    Chld,
+    /// Abort, with a core dump where those are on.
+    Abrt,
+    /// The end that cannot be refused.
+    Kill,
+}
+
+impl Sig {
+    const ALL: [(Self, Signal); 12] = [
+        (Self::Term, Signal::SIGTERM),
+        (Self::Int, Signal::SIGINT),
+        (Self::Quit, Signal::SIGQUIT),
+        (Self::Hup, Signal::SIGHUP),
+        (Self::Ttin, Signal::SIGTTIN),
+        (Self::Ttou, Signal::SIGTTOU),
+        (Self::Usr1, Signal::SIGUSR1),
+        (Self::Usr2, Signal::SIGUSR2),
+        (Self::Winch, Signal::SIGWINCH),
+        (Self::Chld, Signal::SIGCHLD),
+        (Self::Abrt, Signal::SIGABRT),
+        (Self::Kill, Signal::SIGKILL),
+    ];
+
+    /// What a master listens to.
+    const HEARD: [Self; 10] = [
+        Self::Term,
+        Self::Int,
+        Self::Quit,
+        Self::Hup,
+        Self::Ttin,
+        Self::Ttou,
+        Self::Usr1,
+        Self::Usr2,
+        Self::Winch,
+        Self::Chld,
+    ];
+
+    fn raw(self) -> Signal {
+        Self::ALL.iter().find(|(sig, _)| *sig == self).expect("ALL lists every variant").1
+    }
+
+    fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().find(|(_, raw)| *raw as u32 == number).map(|(sig, _)| *sig)
+    }
+}
+
+/// gunicorn's short lower-case name: `term`, `hup`, ….
+impl fmt::Display for Sig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.raw().as_str()["SIG".len()..].to_ascii_lowercase())
+    }
+}
+
+/// The name of a signal number as `SIGKILL`, or `signal 42` where it has none (real-time signals).
+#[must_use]
+pub fn name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
+}
+
+/// The signals of this process as a readable descriptor (signalfd(2)). They stay blocked for good; spawned children start
+/// with none blocked.
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks the signals and opens the descriptor. To be done first thing: a process that is PID 1 has no default actions,
+    /// and one that is not would die of a signal that came before.
+    ///
+    /// A hang-up that was ignored at start (`nohup`) stays ignored; the others are heard even where a shell started us in
+    /// the background with them ignored.
+    pub fn listen() -> io::Result<Self> {
+        let mut set = SigSet::empty();
+        for sig in Sig::HEARD {
+            if sig != Sig::Hup {
+                let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+                // SAFETY: the default action runs no code of ours. An ignored signal would never reach the descriptor, and
+                // an ignored SIGCHLD would make the kernel reap our children behind our back.
+                unsafe { sigaction(sig.raw(), &default) }?;
+            }
+            set.add(sig.raw());
+        }
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// The next pending signal, if there is one.
+    pub fn next(&self) -> io::Result<Option<Sig>> {
+        Ok(self.0.read_signal()?.and_then(|info| Sig::from_number(info.ssi_signo)))
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A process held by descriptor: a signal sent through it can never reach another process that was given the same number
+/// later, and it becomes readable when the process ends (pidfd_open(2)).
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens `pid`, which must be a child that has not been reaped yet.
+    pub(crate) fn open(pid: Pid) -> io::Result<Self> {
+        // SAFETY: takes two integers; returns a new close-on-exec descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        let fd = i32::try_from(fd).expect("descriptors fit in an int");
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel just made it for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sends `sig`. A process that has ended already is no error: its end is on the way to whoever waits for it.
+    pub fn send(&self, sig: Sig) -> io::Result<()> {
+        // SAFETY: integers and a null pointer, which means default signal information (pidfd_send_signal(2)).
+        let sent = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), sig.raw() as i32, std::ptr::null::<()>(), 0)
+        };
+        match (sent, io::Error::last_os_error()) {
+            (0, _) => Ok(()),
+            (_, error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            (_, error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,1 +1,71 @@
-//! In the making.
+//! Listening sockets as a prefork server needs them, and two questions about connections.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+/// Binds and listens on a TCP address: close-on-exec, non-blocking, `SO_REUSEADDR`, `TCP_NODELAY` (which accepted connections
+/// inherit on Linux, so nobody has to set it per connection). `backlog` is capped by the kernel (net.core.somaxconn).
+pub fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?; // socket2 sets close-on-exec
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Binds and listens on a unix path. A socket file that nobody listens on any more (its server crashed) is replaced; one with a
+/// live server behind it is `AddrInUse`, and anything that is not a socket is left alone.
+pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+    if let Ok(meta) = std::fs::symlink_metadata(path) {
+        if !meta.file_type().is_socket() {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "the file exists and is not a socket"));
+        }
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            // Anything but a refusal (success, a full queue, no permission) means that somebody may be there.
+            _ => return Err(ErrorKind::AddrInUse.into()),
+        }
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Gives a listening socket another backlog; Linux allows that at any time (listen(2)).
+pub fn set_backlog(listener: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    SockRef::from(&listener).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
+/// The address a TCP listener really has: with port 0 the kernel chose one.
+pub fn local_address(listener: &OwnedFd) -> io::Result<SocketAddr> {
+    TcpListener::from(listener.try_clone()?).local_addr()
+}
+
+/// Stops a listening socket for every process that holds it, at this moment: from now on the kernel refuses connections
+/// instead of queueing them for nobody. A socket that is stopped already is no error.
+pub fn shutdown_listener(listener: BorrowedFd<'_>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    match shutdown(listener.as_raw_fd(), Shutdown::Both) {
+        Ok(()) | Err(nix::errno::Errno::ENOTCONN) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether bytes wait to be read on a connection. Never blocks, takes nothing away.
+#[must_use]
+pub fn has_pending_bytes(connection: BorrowedFd<'_>) -> bool {
+    use std::os::fd::AsRawFd;
+    let mut byte = [0];
+    matches!(recv(connection.as_fd().as_raw_fd(), &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(n) if n > 0)
+}

@@ -1,1 +1,220 @@
-//! In the making.
+//! Starting a worker (fork(2) + execveat(2)) and taking its end (waitid(2)).
+//!
+//! Workers are exec'd, never only forked: each has its own address-space layout and stack canary, no inherited lock or thread,
+//! and the image is run by descriptor, so that replacing the file on disk does not change what a running generation respawns.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::unistd::{ForkResult, fork};
+
+use crate::pid::Pid;
+use crate::signal::PidFd;
+
+/// A program held open, so that it can be run again even after its file was replaced or removed.
+#[derive(Debug)]
+pub struct Image {
+    file: OwnedFd,
+    /// `#!`: the interpreter opens the script again through `/dev/fd`, so its descriptor must survive the exec.
+    script: bool,
+}
+
+impl Image {
+    /// Opens a program file. It must be executable for us and not a directory.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        nix::unistd::access(path, nix::unistd::AccessFlags::X_OK)?;
+        let mut file = File::open(path)?; // std opens close-on-exec
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let mut magic = Vec::with_capacity(2);
+        file.by_ref().take(2).read_to_end(&mut magic)?;
+        Ok(Self { script: magic == b"#!", file: file.into() })
+    }
+}
+
+/// What to run and what it gets.
+#[derive(Debug)]
+pub struct Command<'a> {
+    /// The program.
+    pub image: &'a Image,
+    /// Arguments; the first is the name shown by ps(1).
+    pub args: &'a [CString],
+    /// The whole environment, `KEY=VALUE` each. `LISTEN_PID` is added here, since only the child knows it.
+    pub env: &'a [CString],
+    /// Descriptors the child finds from 3 on, in this order. It gets no others.
+    pub fds: &'a [BorrowedFd<'a>],
+    /// Where a failed exec is reported as `EXEC=<errno>\n`: the write end of the worker's ready pipe.
+    pub report: BorrowedFd<'a>,
+}
+
+/// A process we started and have not reaped.
+#[derive(Debug)]
+pub struct Child {
+    /// Its id.
+    pub pid: Pid,
+    /// The process itself: to signal it, and to hear of its end.
+    pub handle: PidFd,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal number.
+    Signal(i32),
+}
+
+/// The exit status of a child whose exec failed; the reason is on the report pipe.
+pub const EXEC_FAILED: i32 = 127;
+
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+
+/// Starts a child: own process group (a Ctrl-C at the terminal reaches the master alone, which then decides), SIGTERM when
+/// its parent dies, no blocked signals, default actions.
+///
+/// The caller must be single-threaded: between fork and exec only the calling thread exists in the child.
+pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
+    let mut listen_pid = [LISTEN_PID, &[0; 12]].concat(); // digits are written by the child, which cannot allocate
+    let args: Vec<_> = command.args.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    let null = std::ptr::null();
+    let mut env: Vec<_> = command.env.iter().map(|s| s.as_ptr()).chain([null, null]).collect();
+    let parent = Pid::this();
+    let first_free = 3 + RawFd::try_from(command.fds.len()).expect("a handful of descriptors");
+    let mut moved = vec![-1; command.fds.len()];
+    // SAFETY: single-threaded (see above); the child calls only async-signal-safe functions on memory prepared here, and ends
+    // in exec or _exit.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            let pid = Pid::from_raw(child.as_raw()).expect("fork gives the parent a positive id");
+            // It cannot have been reaped yet (only `reap` does that), so the number is still its own.
+            Ok(Child { pid, handle: PidFd::open(pid)? })
+        }
+        ForkResult::Child => {
+            write_digits(&mut listen_pid[LISTEN_PID.len()..], nix::unistd::getpid().as_raw().unsigned_abs());
+            env[command.env.len()] = listen_pid.as_ptr().cast();
+            let plan = Plan { command, args: &args, env: &env, parent, first_free };
+            // SAFETY: we are the fresh child; nothing of the parent's runs here.
+            unsafe { plan.exec(&mut moved) }
+        }
+    }
+}
+
+/// The child's half of [`spawn`], with everything allocated beforehand.
+struct Plan<'a> {
+    command: &'a Command<'a>,
+    args: &'a [*const libc::c_char],
+    env: &'a [*const libc::c_char],
+    parent: Pid,
+    first_free: RawFd,
+}
+
+impl Plan<'_> {
+    /// # Safety
+    /// Only in a freshly forked child: it gives away descriptor numbers without regard to their owners.
+    unsafe fn exec(&self, moved: &mut [RawFd]) -> ! {
+        // SAFETY: system calls on integers and on memory that lives until exec; each is async-signal-safe (signal-safety(7)).
+        unsafe {
+            libc::setpgid(0, 0);
+            // An ignored hang-up (nohup) stays ignored; KILL and STOP refuse, which is harmless.
+            for number in (1..32).filter(|number| *number != libc::SIGHUP) {
+                libc::signal(number, libc::SIG_DFL);
+            }
+            let mut none = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            // The parent may have died before the line above: then nobody would ever tell us.
+            if libc::getppid() != self.parent.as_raw() {
+                libc::_exit(0);
+            }
+            // Out of the way first, so that placing one does not overwrite another that is still to be placed.
+            let report = libc::fcntl(self.command.report.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
+            let image = libc::fcntl(self.command.image.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
+            let mut failed = report < 0 || image < 0;
+            for (to, from) in moved.iter_mut().zip(self.command.fds) {
+                *to = libc::fcntl(from.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
+                failed |= *to < 0;
+            }
+            for (number, from) in (3..).zip(moved.iter()) {
+                failed |= libc::dup2(*from, number) < 0; // clears close-on-exec
+            }
+            if self.command.image.script {
+                libc::fcntl(image, libc::F_SETFD, 0);
+            }
+            if !failed {
+                libc::syscall(
+                    libc::SYS_execveat,
+                    image,
+                    c"".as_ptr(),
+                    self.args.as_ptr(),
+                    self.env.as_ptr(),
+                    libc::AT_EMPTY_PATH,
+                );
+            }
+            let mut message = *b"EXEC=\0\0\0\0\0\0\0\0\0\0\0\0";
+            let digits = write_digits(&mut message[5..], (*libc::__errno_location()).unsigned_abs());
+            message[5 + digits] = b'\n';
+            libc::write(report, message.as_ptr().cast(), 6 + digits);
+            libc::_exit(EXEC_FAILED)
+        }
+    }
+}
+
+/// Decimal digits without allocation; returns how many. `buffer` has room for ten and one more.
+fn write_digits(buffer: &mut [u8], mut number: u32) -> usize {
+    let mut reversed = [0; 10];
+    let mut count = 0;
+    loop {
+        reversed[count] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        count += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    for (to, from) in buffer.iter_mut().zip(reversed[..count].iter().rev()) {
+        *to = *from;
+    }
+    count
+}
+
+/// Takes one ended child, ours or (as PID 1) an adopted stranger. `None` when there is none now. The only place in the tree
+/// that waits for processes.
+///
+/// By libc, since nix reports a child that died of a real-time signal as an error, after the kernel has forgotten it.
+pub fn reap() -> io::Result<Option<(Pid, Exit)>> {
+    loop {
+        // SAFETY: siginfo_t is plain data; waitid fills it, and leaves si_pid 0 when nobody has ended (WNOHANG).
+        let (result, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            (libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WEXITED | libc::WNOHANG), info)
+        };
+        if result == 0 {
+            // SAFETY: for WEXITED the kernel fills the fields of SIGCHLD.
+            let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+            let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
+            return Ok(Pid::from_raw(pid).map(|pid| (pid, exit)));
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+            error if error.kind() == io::ErrorKind::Interrupted => {}
+            error => return Err(error),
+        }
+    }
+}
+
+/// Names the calling thread, and with it the process in `ps -o comm` and `top`: a program run by descriptor would show the
+/// descriptor's number. Cut to 15 bytes (prctl(2), `PR_SET_NAME`).
+pub fn set_process_name(name: &str) -> io::Result<()> {
+    let name = CString::new(name).map_err(io::Error::other)?;
+    // SAFETY: a pointer to a zero-terminated string that lives during the call.
+    match unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

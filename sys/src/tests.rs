@@ -1,0 +1,173 @@
+use std::ffi::CString;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::fd::{pipe, read_some, sealed_memfd, set_nonblocking, wait_readable};
+use crate::signal::{Sig, name};
+use crate::spawn::{Command, Exit, Image, reap, spawn};
+use crate::{Monotonic, Pid, socket};
+
+fn c(text: &str) -> CString {
+    CString::new(text).unwrap()
+}
+
+fn read_all(fd: OwnedFd) -> String {
+    let mut text = String::new();
+    std::fs::File::from(fd).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn run(image: &Image, args: &[&str], fds: &[&OwnedFd], report: &OwnedFd) -> crate::spawn::Child {
+    let args: Vec<_> = args.iter().map(|a| c(a)).collect();
+    let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+    spawn(&Command { image, args: &args, env: &[c("COLOUR=blue")], fds: &fds, report: report.as_fd() }).unwrap()
+}
+
+fn end_of(child: &crate::spawn::Child) -> Exit {
+    assert_eq!(
+        wait_readable(&[child.handle.as_fd()], Some(Duration::from_secs(10))).unwrap(),
+        [true],
+        "the child ends"
+    );
+    let (pid, exit) = reap().unwrap().expect("a pidfd that is readable has an end to take");
+    assert_eq!(pid, child.pid);
+    exit
+}
+
+/// One test, since `reap` takes any child of the process and tests run in parallel.
+#[test]
+fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {
+    let shell = Image::open(Path::new("/bin/sh")).unwrap();
+    assert_eq!(reap().unwrap(), None, "no child yet");
+
+    // Descriptors from 3 on in order, LISTEN_PID its own, no others, environment exactly as listed.
+    let ((report_read, report), (out_read, out), (input, mut tap)) =
+        (pipe().unwrap(), pipe().unwrap(), pipe().unwrap());
+    let script = r#"read line <&4; test "$LISTEN_PID" = $$ && echo "$COLOUR $line $0 ${HOME-none}" >&3; ls /proc/$$/fd >&3; exit 7"#;
+    let child = run(&shell, &["a title", "-c", script], &[&out, &input], &report);
+    std::fs::File::from(tap.try_clone().unwrap()).write_all(b"hello\n").unwrap();
+    tap = out; // our copies go, so that reading sees the end
+    drop(tap);
+    assert_eq!(end_of(&child), Exit::Code(7));
+    let said = read_all(out_read);
+    let (greeting, fds) = said.split_once('\n').unwrap();
+    assert_eq!(greeting, "blue hello a title none");
+    let fds: Vec<_> = fds.split_whitespace().filter(|n| n.parse::<u32>().unwrap() < 10).collect(); // sh keeps its own above
+    assert_eq!(fds, ["0", "1", "2", "3", "4"]);
+    drop(report);
+    assert_eq!(read_all(report_read), "", "a successful exec reports nothing");
+
+    // A failed exec: the errno comes back on the report pipe.
+    let (read, report) = pipe().unwrap();
+    let broken = std::env::temp_dir().join(format!("rustcorn-sys-{}", std::process::id()));
+    std::fs::write(&broken, "not a program").unwrap();
+    std::fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let child = run(&Image::open(&broken).unwrap(), &["broken"], &[], &report);
+    assert_eq!(end_of(&child), Exit::Code(crate::spawn::EXEC_FAILED));
+    drop(report);
+    assert_eq!(read_all(read), format!("EXEC={}\n", nix::errno::Errno::ENOEXEC as i32));
+
+    // A script runs too, and keeps running the text it was opened with.
+    std::fs::write(&broken, "#!/bin/sh\nexit 5\n").unwrap();
+    let image = Image::open(&broken).unwrap();
+    std::fs::remove_file(&broken).unwrap();
+    let (_read, report) = pipe().unwrap();
+    assert_eq!(end_of(&run(&image, &["script"], &[], &report)), Exit::Code(5));
+
+    // Signals go to that process, an ordinary one and a real-time one; a gone process is no error.
+    let child = run(&shell, &["sh", "-c", "sleep 60 & wait"], &[], &report);
+    child.handle.send(Sig::Kill).unwrap();
+    assert_eq!(end_of(&child), Exit::Signal(9));
+    child.handle.send(Sig::Term).unwrap();
+    let child = run(&shell, &["sh", "-c", "kill -40 $$"], &[], &report);
+    assert_eq!(end_of(&child), Exit::Signal(40));
+    assert_eq!(reap().unwrap(), None);
+}
+
+#[test]
+fn a_program_that_cannot_run_is_refused_when_opened() {
+    assert!(Image::open(Path::new("/nonexistent")).is_err());
+    assert!(Image::open(Path::new("/tmp")).is_err());
+    let plain = std::env::temp_dir().join(format!("rustcorn-sys-plain-{}", std::process::id()));
+    std::fs::write(&plain, "text").unwrap();
+    std::fs::set_permissions(&plain, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(Image::open(&plain).is_err(), "not executable");
+    std::fs::remove_file(&plain).unwrap();
+}
+
+#[test]
+fn a_sealed_file_can_be_read_at_any_place_and_never_changed() {
+    let fd = sealed_memfd("settings", b"workers = 4").unwrap();
+    let file = std::fs::File::from(fd);
+    let mut buffer = [0; 7];
+    file.read_exact_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"workers");
+    assert!(file.write_at(b"x", 0).is_err());
+    assert!(file.set_len(3).is_err());
+}
+
+#[test]
+fn reading_tells_nothing_yet_from_end_of_file() {
+    let (read, write) = pipe().unwrap();
+    set_nonblocking(read.as_fd()).unwrap();
+    assert_eq!(read_some(&read).unwrap(), Some(vec![]));
+    assert_eq!(wait_readable(&[read.as_fd()], Some(Duration::ZERO)).unwrap(), [false]);
+    std::fs::File::from(write.try_clone().unwrap()).write_all(b"READY=1\n").unwrap();
+    assert_eq!(wait_readable(&[read.as_fd()], None).unwrap(), [true]);
+    assert_eq!(read_some(&read).unwrap(), Some(b"READY=1\n".to_vec()));
+    drop(write);
+    assert_eq!(read_some(&read).unwrap(), None);
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced_but_a_live_one_and_a_plain_file_are_not() {
+    let path = std::env::temp_dir().join(format!("rustcorn-sys-{}.sock", std::process::id()));
+    let live = socket::listen_unix(&path, 16).unwrap();
+    assert_eq!(socket::listen_unix(&path, 16).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    drop(live); // the file stays, as after a crash
+    drop(socket::listen_unix(&path, 16).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "data").unwrap();
+    assert_eq!(socket::listen_unix(&path, 16).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(&path).unwrap(), b"data");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_listener_that_is_shut_down_refuses_at_once_for_every_holder() {
+    let listener = socket::listen_tcp("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+    let held_elsewhere = listener.try_clone().unwrap();
+    let address = socket::local_address(&listener).unwrap();
+    let client = std::net::TcpStream::connect(address).unwrap();
+    assert!(!socket::has_pending_bytes(client.as_fd()));
+    socket::shutdown_listener(listener.as_fd()).unwrap();
+    socket::shutdown_listener(held_elsewhere.as_fd()).unwrap();
+    assert_eq!(std::net::TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn pending_bytes_are_seen_and_left_in_place() {
+    let (mut a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert!(!socket::has_pending_bytes(b.as_fd()));
+    a.write_all(b"GET").unwrap();
+    assert!(socket::has_pending_bytes(b.as_fd()));
+    let mut buffer = [0; 3];
+    b.read_exact(&mut buffer).unwrap();
+    drop(a);
+    assert!(!socket::has_pending_bytes(b.as_fd()), "an end is not a request");
+}
+
+#[test]
+fn names_and_numbers() {
+    assert_eq!(Sig::Hup.to_string(), "hup");
+    assert_eq!((name(9), name(40)), ("SIGKILL".to_owned(), "signal 40".to_owned()));
+    assert_eq!((Pid::from_raw(0), Pid::from_raw(-1)), (None, None));
+    assert_eq!(Pid::this().as_raw().unsigned_abs(), std::process::id());
+    let t = Monotonic::from_nanos(5);
+    assert_eq!((t + Duration::from_nanos(3)).since(t), Duration::from_nanos(3));
+    assert_eq!(t.since(t + Duration::from_secs(1)), Duration::ZERO);
+    assert!(Monotonic::now() > t);
+}
