@@ -1,1 +1,34 @@
-//! Settings of rustcorn: declared once, read in layers, validated, explained
+//! Settings of rustcorn: declared once, read in layers, validated, explained.
+//!
+//! [`Invocation`] keeps how the program was called; [`Invocation::load`] turns that and the file into [`Loaded`], or says
+//! everything that is wrong. [`Settings`] travels to a worker as text ([`Settings::to_toml`]); the application reads its own
+//! keys there with [`App::read`]. [`Settings::changes`] is what a reload acts on.
+//!
+//! No global state: arguments and environment come in as values.
+
+mod address;
+mod app;
+mod cli;
+mod duration;
+mod file;
+mod handoff;
+mod input;
+mod invocation;
+mod layers;
+mod print;
+mod problem;
+mod rule;
+mod setting;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use address::{Address, StatsdHost};
+pub use app::{App, AppSpec};
+pub use cli::Usage;
+pub use handoff::Change;
+pub use invocation::{Invocation, Loaded, Mode, Origins};
+pub use print::settings_markdown;
+pub use problem::{Origin, Problem, Problems, nearest, unknown};
+pub use setting::{Apply, Setting};
+pub use settings::{SETTINGS, Settings};

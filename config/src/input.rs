@@ -1,0 +1,76 @@
+//! A value before it is understood, whichever layer it came from.
+
+use toml::de::DeValue;
+
+/// What a layer holds for a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// From an environment variable or a flag, where everything is text and the setting decides what it means.
+    Untyped(String),
+    /// A TOML string.
+    Text(String),
+    /// A TOML integer or float: its decimal digits, exactly as many as were written.
+    Number(String),
+    /// A TOML array, or a flag given several times.
+    List(Vec<Self>),
+    /// Any other TOML value, worded for a message. No setting takes one.
+    Other(String),
+}
+
+impl Input {
+    pub(crate) fn from_toml(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Integer(integer) => Self::Number(
+                i128::from_str_radix(integer.as_str(), integer.radix())
+                    .map_or_else(|_| integer.to_string(), |number| number.to_string()),
+            ),
+            DeValue::Float(float) => Self::Number(float.as_str().to_owned()),
+            DeValue::Boolean(boolean) => Self::Other(boolean.to_string()),
+            DeValue::Datetime(datetime) => Self::Other(datetime.to_string()),
+            DeValue::Array(items) => Self::List(items.iter().map(|item| Self::from_toml(item.get_ref())).collect()),
+            DeValue::Table(_) => Self::Other("a table".to_owned()),
+        }
+    }
+
+    /// The value as text, if it may be read so.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Untyped(text) | Self::Text(text) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    /// The value as the digits of a number, if it may be read so.
+    pub(crate) fn number(&self) -> Option<&str> {
+        match self {
+            Self::Untyped(text) => Some(text.trim()),
+            Self::Number(digits) => Some(digits),
+            _ => None,
+        }
+    }
+
+    /// The value as a message quotes it: short, on one line.
+    pub(crate) fn shown(&self) -> String {
+        const LONGEST: usize = 100;
+        let text = match self {
+            Self::Untyped(text)
+                if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) =>
+            {
+                text.clone()
+            }
+            Self::Untyped(text) | Self::Text(text) => format!("{text:?}"),
+            Self::Number(text) | Self::Other(text) => text.clone(),
+            Self::List(_) => "a list".to_owned(),
+        };
+        match text.char_indices().nth(LONGEST) {
+            Some((cut, _)) => format!("{}…", &text[..cut]),
+            None => text,
+        }
+    }
+
+    /// `0 is not allowed; use a number from 1 to 1024`.
+    pub(crate) fn refused(&self, allowed: &str) -> String {
+        format!("{} is not allowed; use {allowed}", self.shown())
+    }
+}

@@ -1,0 +1,228 @@
+//! What each kind of setting accepts, and how it is written down again.
+
+use std::fmt::Display;
+use std::num::NonZero;
+use std::time::Duration;
+
+use rustcorn_sys::log::Level;
+
+use crate::address::{Address, StatsdHost};
+use crate::duration;
+use crate::input::Input;
+use crate::problem::did_you_mean;
+
+/// How values of one setting are read, described and written.
+pub(crate) trait Rule<T> {
+    /// Completes "use …" in a message and "Allowed: …" in the docs.
+    fn allowed(&self) -> String;
+    /// Reads a value; the error is what follows `key: ` in a message.
+    fn parse(&self, input: &Input) -> Result<T, String>;
+    /// Writes a value as TOML that [`Rule::parse`] reads back to the same value.
+    fn show(&self, value: &T) -> String;
+}
+
+/// A whole number within bounds, both included.
+pub(crate) struct Whole(pub(crate) u64, pub(crate) u64);
+
+impl Whole {
+    fn read<T: TryFrom<u64>>(&self, digits: &str) -> Option<T> {
+        // u64's own parser would take "+1".
+        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())??;
+        if (self.0..=self.1).contains(&number) { T::try_from(number).ok() } else { None }
+    }
+
+    fn parse_or_refuse<T: TryFrom<u64>>(&self, input: &Input, allowed: &str) -> Result<T, String> {
+        if let Some(value) = input.number().and_then(|digits| self.read(digits)) {
+            return Ok(value);
+        }
+        match input {
+            Input::Text(text) if self.read::<T>(text.trim()).is_some() => {
+                Err(format!("{text:?} is text; write {} without quotes", text.trim()))
+            }
+            _ => Err(input.refused(allowed)),
+        }
+    }
+}
+
+impl<T: TryFrom<u64> + Display> Rule<T> for Whole {
+    fn allowed(&self) -> String {
+        format!("a number from {} to {}", self.0, self.1)
+    }
+
+    fn parse(&self, input: &Input) -> Result<T, String> {
+        self.parse_or_refuse(input, &Rule::<T>::allowed(self))
+    }
+
+    fn show(&self, value: &T) -> String {
+        value.to_string()
+    }
+}
+
+/// A number of processes, or `auto` for one per CPU that this process may use.
+pub(crate) struct Workers(pub(crate) Whole);
+
+impl Rule<usize> for Workers {
+    fn allowed(&self) -> String {
+        format!("{} or \"auto\"", Rule::<usize>::allowed(&self.0))
+    }
+
+    fn parse(&self, input: &Input) -> Result<usize, String> {
+        if input.text().is_some_and(|text| text.eq_ignore_ascii_case("auto")) {
+            // Reads the affinity mask and the cgroup's quota. Where neither can be read, one worker serves anyhow.
+            let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+            return Ok(cpus.min(usize::try_from(self.0.1).unwrap_or(usize::MAX)));
+        }
+        self.0.parse_or_refuse(input, &self.allowed())
+    }
+
+    fn show(&self, value: &usize) -> String {
+        value.to_string()
+    }
+}
+
+/// A duration within bounds, both included, in milliseconds.
+pub(crate) struct Time(pub(crate) u64, pub(crate) u64);
+
+impl Rule<Duration> for Time {
+    fn allowed(&self) -> String {
+        let bound = |millis| duration::show(Duration::from_millis(millis));
+        format!("a time from {} to {} seconds, such as 10, 0.5, \"500ms\" or \"2m\"", bound(self.0), bound(self.1))
+    }
+
+    fn parse(&self, input: &Input) -> Result<Duration, String> {
+        let plain = input.number().and_then(duration::parse_seconds);
+        let value = plain.or_else(|| input.text().and_then(duration::parse_with_unit));
+        let bounds = Duration::from_millis(self.0)..=Duration::from_millis(self.1);
+        match (value, input) {
+            (Some(value), _) if bounds.contains(&value) => Ok(value),
+            (None, Input::Text(text)) if duration::parse_seconds(text.trim()).is_some() => {
+                let number = text.trim();
+                Err(format!("{text:?} is text without a unit; write {number} or \"{number}s\""))
+            }
+            _ => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        duration::show(*value)
+    }
+}
+
+/// One or more addresses to listen on: a list, or text with commas.
+pub(crate) struct Addresses;
+
+impl Rule<Vec<Address>> for Addresses {
+    fn allowed(&self) -> String {
+        Address::ALLOWED.to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<Vec<Address>, String> {
+        let mut addresses = Vec::new();
+        let mut add = |text: &str| {
+            let address = Address::parse(text)?;
+            if !address.is_any_port() && addresses.contains(&address) {
+                return Err(format!("{text} is listed twice; remove one"));
+            }
+            addresses.push(address);
+            Ok(())
+        };
+        match input {
+            Input::Untyped(text) | Input::Text(text) => text.split(',').try_for_each(|item| add(item.trim()))?,
+            Input::List(items) => {
+                for item in items {
+                    match item {
+                        // A list needs no commas inside, and a path may hold one.
+                        Input::Text(text) => add(text.trim())?,
+                        Input::Untyped(text) => text.split(',').try_for_each(|item| add(item.trim()))?,
+                        other => return Err(other.refused(&self.allowed())),
+                    }
+                }
+            }
+            other => return Err(other.refused(&self.allowed())),
+        }
+        if addresses.is_empty() {
+            return Err(format!("an empty list is not allowed; use {}", self.allowed()));
+        }
+        Ok(addresses)
+    }
+
+    fn show(&self, value: &Vec<Address>) -> String {
+        let items: Vec<String> = value.iter().map(|address| quoted(&address.to_setting())).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+/// The severity below which nothing is logged.
+pub(crate) struct LogLevel;
+
+const LEVELS: [&str; 5] = ["debug", "info", "warning", "error", "critical"];
+
+impl Rule<Level> for LogLevel {
+    fn allowed(&self) -> String {
+        "\"debug\", \"info\", \"warning\", \"error\" or \"critical\"".to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<Level, String> {
+        let text = input.text().unwrap_or_default();
+        text.parse().map_err(|()| {
+            // "warn", as other loggers have it, is further away than a typing error.
+            let meant = if text.eq_ignore_ascii_case("warn") { "warning" } else { text };
+            input.refused(&self.allowed()) + &did_you_mean(meant, LEVELS)
+        })
+    }
+
+    fn show(&self, value: &Level) -> String {
+        quoted(value.name())
+    }
+}
+
+/// Where metrics go; empty for nowhere.
+pub(crate) struct Statsd;
+
+impl Rule<Option<StatsdHost>> for Statsd {
+    fn allowed(&self) -> String {
+        StatsdHost::ALLOWED.to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<Option<StatsdHost>, String> {
+        match input.text() {
+            None => Err(input.refused(&self.allowed())),
+            Some("") => Ok(None),
+            Some(text) => StatsdHost::parse(text).map(Some),
+        }
+    }
+
+    fn show(&self, value: &Option<StatsdHost>) -> String {
+        quoted(&value.as_ref().map_or_else(String::new, ToString::to_string))
+    }
+}
+
+/// Text that becomes part of a statsd line, so without the characters that mean something there.
+pub(crate) struct Words {
+    /// Characters with a meaning of their own at this place.
+    pub(crate) forbidden: &'static str,
+}
+
+impl Rule<String> for Words {
+    fn allowed(&self) -> String {
+        let list: Vec<String> = self.forbidden.chars().map(String::from).collect();
+        format!("text without blanks and without {}", list.join(" "))
+    }
+
+    fn parse(&self, input: &Input) -> Result<String, String> {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || self.forbidden.contains(c);
+        match input.text() {
+            Some(text) if text.len() <= 1024 && !text.contains(bad) => Ok(text.to_owned()),
+            _ => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// A TOML string.
+pub(crate) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

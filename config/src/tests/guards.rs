@@ -1,0 +1,128 @@
+//! The table of settings keeps its promises.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{HELLO, load};
+use crate::input::Input;
+use crate::{SETTINGS, Settings, settings_markdown};
+
+#[test]
+fn every_default_passes_its_own_parser() {
+    for setting in SETTINGS {
+        let mut settings = Settings::defaults();
+        let parsed = (setting.set)(&mut settings, &Input::Untyped(setting.default.to_owned()));
+        assert_eq!(parsed, Ok(()), "{}", setting.key);
+    }
+}
+
+#[test]
+fn no_two_settings_share_a_spelling() {
+    let mut seen = BTreeSet::from(["-h".to_owned(), "-V".to_owned(), "--help".to_owned(), "--version".to_owned()]);
+    seen.extend(["--check-config".to_owned(), "--print-config".to_owned()]);
+    for setting in SETTINGS {
+        let spellings = setting.spellings();
+        let short = spellings.short.map(|short| format!("-{short}"));
+        let long = spellings.aliases.iter().map(String::as_str).chain([spellings.long]).map(|flag| format!("--{flag}"));
+        let fallback = setting.fallback.map(|fallback| fallback.variable.to_owned());
+        for spelling in long.chain(short).chain(fallback).chain([setting.variable(), setting.key.to_owned()]) {
+            assert!(seen.insert(spelling.clone()), "{spelling} is taken twice");
+        }
+    }
+}
+
+#[test]
+fn every_key_is_a_flag_with_dashes_and_with_underscores() {
+    crate::cli::command().debug_assert();
+    for setting in SETTINGS {
+        let spellings = setting.spellings();
+        for flag in [setting.key.to_owned(), setting.key.replace('_', "-")] {
+            assert!(spellings.long == flag || spellings.aliases.contains(&flag), "--{flag}");
+        }
+    }
+}
+
+#[test]
+fn every_help_text_is_a_sentence() {
+    for setting in SETTINGS {
+        assert!(setting.help.ends_with('.') && !setting.help.contains("  "), "{}: {}", setting.key, setting.help);
+    }
+}
+
+#[test]
+fn the_page_of_settings_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    if std::env::var_os("RUSTCORN_BLESS").is_some() {
+        std::fs::write(&path, settings_markdown()).unwrap();
+    }
+    let page = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(page == settings_markdown(), "docs/settings.md is old; run RUSTCORN_BLESS=1 cargo test -p rustcorn-config");
+}
+
+#[test]
+fn what_print_config_prints_loads_to_the_same() {
+    for file in [HELLO, LONG] {
+        let loaded =
+            load(file, &[("RUSTCORN_WORKERS", "3"), ("RUSTCORN_CMD_ARGS", "--keep-alive 500ms")], "--threads 2");
+        let again = load(&loaded.print_config(), &[], "");
+        assert_eq!((&again.settings, &again.app), (&loaded.settings, &loaded.app));
+    }
+}
+
+#[test]
+fn the_handoff_loses_nothing() {
+    for file in
+        [HELLO, LONG, "app = { command = [\"./a\", \"b c\"], text = '''\"\"\"\\''' }\r\ntimeout = 0.123456789\r\n"]
+    {
+        let settings = load(file, &[], "").settings;
+        let again = Settings::from_toml(&settings.to_toml()).unwrap();
+        assert_eq!(again, settings);
+        assert_eq!(again.to_toml(), settings.to_toml());
+        assert_eq!(again.app.line("command"), settings.app.line("command"));
+    }
+}
+
+#[test]
+fn the_handoff_of_another_version_is_read() {
+    let text = "workers = 3\nkept_for_later = true\n";
+    let settings = Settings::from_toml(text).unwrap();
+    assert_eq!(settings, Settings { workers: 3, ..Settings::defaults() });
+}
+
+#[test]
+fn a_spoilt_handoff_is_one_line() {
+    let message = |text| Settings::from_toml(text).unwrap_err();
+    assert_eq!(message("workers = 0"), "workers: 0 is not allowed; use a number from 1 to 1024 or \"auto\"");
+    assert_eq!(message("workers"), "key with no value, expected `=`");
+}
+
+/// Every setting away from its default.
+pub(super) const LONG: &str = r##"
+bind = ["0.0.0.0:80", "[::1]:0", "unix:/run/a,b.sock"]
+backlog = 0x100
+workers = 7
+threads = 4
+worker_connections = 10
+timeout = "1h"
+graceful_timeout = 1.5
+drain_delay = "1.25s"
+boot_timeout = 120
+keepalive = 0
+header_timeout = "10ms"
+max_surge = 2
+restart_backoff = 0.000000001
+loglevel = "Debug"
+statsd_host = "unix://run/statsd.sock"
+statsd_prefix = "rustcorn_app"
+dogstatsd_tags = "env:test,zone:a"
+statsd_interval = 10
+
+[app]
+command = ["./my-service", "--flag=a b"]
+percent = 0.1
+names = ["a", "b"]
+[app.deeper]
+when = 1979-05-27
+[[app.list]]
+x = 1
+"##;

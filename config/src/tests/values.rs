@@ -1,0 +1,110 @@
+//! Durations and addresses, form by form.
+
+use std::time::Duration;
+
+use crate::{Address, StatsdHost, duration, nearest};
+
+#[test]
+fn durations_are_decimal() {
+    let plain = [("0", 0), ("30", 30_000_000_000), ("0.1", 100_000_000), ("1.000000001", 1_000_000_001)];
+    for (text, nanos) in plain {
+        assert_eq!(duration::parse_seconds(text), Some(Duration::from_nanos(nanos)), "{text}");
+        assert_eq!(duration::show(Duration::from_nanos(nanos)), text);
+    }
+    let units = [("500ms", 500), ("1.5s", 1500), ("2m", 120_000), ("1h", 3_600_000), ("0.25 m", 15_000)];
+    for (text, millis) in units {
+        assert_eq!(duration::parse_with_unit(text), Some(Duration::from_millis(millis)), "{text}");
+    }
+    for text in ["", ".5", "1.", "-1", "+1", "1e3", "nan", "1_000", "0.0000000001", "1s", "99999999999999999999"] {
+        assert_eq!(duration::parse_seconds(text), None, "{text}");
+    }
+    for text in ["", "s", "5", "5 parsecs", "5d", "0.0000001ms"] {
+        assert_eq!(duration::parse_with_unit(text), None, "{text}");
+    }
+    assert_eq!(duration::parse_with_unit("999999999999999999h"), None);
+}
+
+#[test]
+fn forms_of_bind() {
+    let forms = [
+        ("localhost", "http://localhost:8000"),
+        ("Example.COM:80", "http://example.com:80"),
+        ("10.0.0.1:0", "http://10.0.0.1:0"),
+        (":9000", "http://0.0.0.0:9000"),
+        ("[::1]", "http://[::1]:8000"),
+        ("[0:0::1]:443", "http://[::1]:443"),
+        ("[fe80::1%eth0]:1", "http://[fe80::1%eth0]:1"),
+        ("tcp://0.0.0.0:80", "http://0.0.0.0:80"),
+        ("tcp://[::]:80", "http://[::]:80"),
+        ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ("unix:///run/a.sock", "unix:/run/a.sock"),
+        ("unix:a.sock", "unix:a.sock"),
+    ];
+    for (text, shown) in forms {
+        let address = Address::parse(text).unwrap();
+        assert_eq!(address.to_string(), shown);
+        assert_eq!(Address::parse(&address.to_setting()), Ok(address));
+    }
+}
+
+#[test]
+fn no_forms_of_bind() {
+    let long = format!("unix:/{}", "x".repeat(107));
+    let bad = [
+        "",
+        "8000",
+        "::1",
+        "a:b:c",
+        "[::1",
+        "[::1]80",
+        "[1.2.3.4]:80",
+        "[::1%]:80",
+        "a:",
+        "a:+1",
+        "a:65536",
+        "256.0.0.1:80",
+        "10.1:80",
+        "-a:1",
+        "a b:1",
+        "ä:1",
+        "a/b:1",
+        "http://a:1",
+        "unix:",
+        "unix://",
+        "unix:/a\0b",
+        "fd://3",
+        &long,
+    ];
+    for text in bad {
+        assert!(Address::parse(text).is_err(), "{text}");
+    }
+    assert!(Address::parse(&long[..long.len() - 1]).is_ok());
+}
+
+#[test]
+fn forms_of_statsd_host() {
+    let forms = [
+        ("localhost", "localhost:8125"),
+        ("[::1]:9", "[::1]:9"),
+        ("unix:///run/s", "unix:/run/s"),
+        ("unix:s", "unix:s"),
+    ];
+    for (text, shown) in forms {
+        let host = StatsdHost::parse(text).unwrap();
+        assert_eq!(host.to_string(), shown);
+        assert_eq!(StatsdHost::parse(shown), Ok(host));
+    }
+    for text in [":8125", "a:0", "a:x", "unix:", "tcp://a:1"] {
+        assert!(StatsdHost::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn near_names_are_near() {
+    let known = ["hello", "workers", "bind"];
+    assert_eq!(nearest("helo", known), Some("hello"));
+    assert_eq!(nearest("WORKRES", known), Some("workers"));
+    assert_eq!(nearest("x", known), None);
+    assert_eq!(nearest("colour", known), None);
+    assert_eq!(nearest("x", ["y"]), None);
+}

@@ -1,0 +1,380 @@
+//! The master's policy: which workers there should be, and what to do next.
+//!
+//! [`Fleet::step`] decides; it makes no system call and reads no clock. Everything that happens comes in as an [`Event`],
+//! everything to be done goes out as an [`Action`]. After each event the fleet compares what is with what should be
+//! (`converge`), so no situation needs a path of its own: a crash, a reload, TTIN and a slow boot all end in the same few
+//! rules. Stopping and reloading are states, so every signal is heard while they run.
+
+mod backoff;
+mod reload;
+mod stop;
+mod worker;
+
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rustcorn_scoreboard::{Phase, SLOTS};
+use rustcorn_sys::signal::Sig;
+use rustcorn_sys::{Monotonic, Pid};
+
+use crate::notice::Notice;
+use backoff::Seats;
+use reload::Reload;
+use stop::Stop;
+pub use worker::Fate;
+use worker::{Life, Worker};
+
+/// A seat for a worker, `0..SLOTS`; reused once its occupant is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub usize);
+
+/// Which configuration and image a worker runs. Goes up with every reload that is tried.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Generation(pub u32);
+
+/// One worker process, from its spawn to its end. `life` tells the occupants of one seat apart, so that a late message of
+/// the last one is never taken for one of the next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WorkerId {
+    /// The seat.
+    pub slot: Slot,
+    /// Configuration and image.
+    pub generation: Generation,
+    /// Number of this spawn, counted over the master's whole life.
+    pub life: u64,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What the policy needs to know of a generation's settings; the names are the settings'.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Workers to keep ready.
+    pub workers: usize,
+    /// Workers beyond that while some are replaced; at least 1.
+    pub max_surge: usize,
+    /// Time without a heartbeat after which a worker hangs; zero: never.
+    pub timeout: Duration,
+    /// Time a worker has to finish its requests.
+    pub graceful_timeout: Duration,
+    /// Time a full stop keeps accepting before it drains.
+    pub drain_delay: Duration,
+    /// Time from spawn to ready.
+    pub boot_timeout: Duration,
+    /// First pause before a worker that keeps dying is tried again; zero: no pause.
+    pub restart_backoff: Duration,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A signal to the master.
+    Signal(Sig),
+    /// Answer to [`Action::Load`]: the generation can be tried, or why not.
+    Loaded(Result<Plan, String>),
+    /// Answer to [`Action::Spawn`]: the process exists.
+    Spawned(WorkerId, Pid),
+    /// The worker says that it accepts connections.
+    Ready(WorkerId),
+    /// The worker's last sign of life, as read from the scoreboard.
+    Beat(WorkerId, Monotonic),
+    /// The process is gone (and reaped), with the reason it gave, if it gave one.
+    Exited(WorkerId, Fate, Option<String>),
+    /// A deadline passed.
+    Tick,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Start this worker; answer with [`Event::Spawned`], or with [`Event::Exited`] if that is impossible.
+    Spawn(WorkerId),
+    /// Send a signal.
+    Signal(WorkerId, Sig),
+    /// Read and check the configuration, bind added sockets, open the image, all for this new generation and without effect
+    /// on the present one; answer with [`Event::Loaded`].
+    Load(Generation),
+    /// This generation is the present one: let go of what only older ones used.
+    Commit(Generation),
+    /// This generation is not to be: let go of what only it used.
+    Discard(Generation),
+    /// Tell the workers, by the scoreboard, what a TERM means from now on.
+    SetPhase(Phase),
+    /// Let nobody connect any more.
+    CloseListeners,
+    /// Write a line for the operator.
+    Say(Notice),
+    /// Leave with this exit code. The last action there ever is.
+    Exit(u8),
+}
+
+/// The most workers TTIN can ask for, the same as the `workers` setting allows.
+pub const MAX_WORKERS: usize = 1024;
+
+/// A step this much later than asked for means that the master itself stood still (a suspended machine, SIGSTOP): the
+/// workers probably did too, so it is no time to judge them.
+const LATE: Duration = Duration::from_secs(1);
+
+/// All workers and what is intended with them.
+#[derive(Debug)]
+pub struct Fleet {
+    plan: Plan,
+    generation: Generation,
+    /// Number of ready workers wanted: the plan's, moved by TTIN and TTOU.
+    target: usize,
+    workers: BTreeMap<WorkerId, Worker>,
+    seats: Seats,
+    reload: Reload,
+    stop: Option<Stop>,
+    /// Whether any worker was ever ready. Until then a failed boot ends the server (exit 3 or 4).
+    started: bool,
+    lives: u64,
+    /// When the next step was due, as last told by [`Fleet::next_deadline`].
+    promised: Option<Monotonic>,
+}
+
+impl Fleet {
+    /// A fleet of no workers yet. The first [`Event::Tick`] spawns them.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            generation: Generation(1),
+            target: plan.workers,
+            plan,
+            workers: BTreeMap::new(),
+            seats: Seats::default(),
+            reload: Reload::new(Generation(2)),
+            stop: None,
+            started: false,
+            lives: 0,
+            promised: None,
+        }
+    }
+
+    /// Decides what to do about `event`. `now` never goes back.
+    pub fn step(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
+        let mut todo = Vec::new();
+        if self.promised.is_some_and(|due| now > due + LATE) {
+            self.forgive(now);
+        }
+        match event {
+            Event::Signal(sig) => self.signal(now, sig, &mut todo),
+            Event::Loaded(outcome) => self.loaded(now, outcome, &mut todo),
+            Event::Spawned(id, pid) => self.with(id, |worker| worker.pid = Some(pid)),
+            Event::Ready(id) => self.ready(now, id, &mut todo),
+            Event::Beat(id, at) => self.with(id, |worker| worker.beat(at)),
+            Event::Exited(id, fate, reason) => self.exited(now, id, &fate, reason, &mut todo),
+            Event::Tick => {}
+        }
+        self.enforce_deadlines(now, &mut todo);
+        self.converge(now, &mut todo);
+        self.promised = self.next_deadline();
+        todo
+    }
+
+    /// When [`Event::Tick`] is due at the latest, with fresh [`Event::Beat`]s before it.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let workers = self.workers.values().filter_map(|worker| worker.deadline(self.plan.timeout));
+        let seats = if self.stop.is_none() { self.seats.next_due() } else { None };
+        workers.chain(seats).min()
+    }
+
+    /// Everyone who can serve, now or soon, for the `gunicorn.workers` gauge: booting and ready workers of all generations.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.count(Worker::is_active)
+    }
+
+    fn signal(&mut self, now: Monotonic, sig: Sig, todo: &mut Vec<Action>) {
+        if sig == Sig::Chld {
+            return; // exits come as events of their own
+        }
+        todo.push(Action::Say(Notice::HandlingSignal(sig)));
+        match sig {
+            Sig::Term => self.stop_gracefully(now, todo),
+            Sig::Int | Sig::Quit => self.stop_quickly(now, None, todo),
+            Sig::Hup if self.stop.is_some() => todo.push(Action::Say(Notice::ReloadRefused)),
+            Sig::Hup => self.reload.ask(todo),
+            Sig::Ttin => self.target = (self.target + 1).min(MAX_WORKERS),
+            Sig::Ttou => self.target = (self.target - 1).max(1),
+            Sig::Usr1 | Sig::Usr2 | Sig::Winch => todo.push(Action::Say(Notice::SignalIgnored(sig))),
+            Sig::Chld | Sig::Abrt | Sig::Kill => {}
+        }
+    }
+
+    fn ready(&mut self, now: Monotonic, id: WorkerId, todo: &mut Vec<Action>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !worker.is_booting() {
+            return; // told to leave while it booted
+        }
+        worker.life = Life::Ready { since: now, beat: now };
+        if let Some(pid) = worker.pid {
+            todo.push(Action::Say(Notice::WorkerReady { slot: id.slot, pid, generation: id.generation }));
+        }
+        self.started = true;
+        self.seats.ready(id.slot, now);
+        self.canary_ready(id, todo);
+    }
+
+    fn exited(&mut self, now: Monotonic, id: WorkerId, fate: &Fate, reason: Option<String>, todo: &mut Vec<Action>) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        let expected = worker.is_leaving();
+        if let Some(notice) = worker.epitaph(fate, expected) {
+            todo.push(Action::Say(notice));
+        }
+        if expected || self.stop.is_some() {
+            self.canary_gone(id, None, todo); // one that was abandoned; no news
+            return;
+        }
+        let failed_to_boot = worker.boot_failure(fate, reason);
+        if self.canary_gone(id, failed_to_boot.as_ref(), todo) {
+            return;
+        }
+        if let Some(failure) = failed_to_boot {
+            todo.push(Action::Say(Notice::WorkerFailedToBoot { slot: id.slot, reason: failure.reason.clone() }));
+            if !self.started {
+                self.stop_quickly(now, Some(failure), todo);
+                return;
+            }
+        }
+        // An old generation is not brought back; its replacement is on the way.
+        if id.generation == self.generation {
+            let pause = self.seats.failed(id.slot, now, self.plan.restart_backoff);
+            if !pause.is_zero() {
+                todo.push(Action::Say(Notice::BackingOff { slot: id.slot, pause }));
+            }
+        }
+    }
+
+    /// Deadlines of single workers: boot, heartbeat, drain, abort.
+    fn enforce_deadlines(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
+        let timeout = self.plan.timeout;
+        for (id, worker) in &mut self.workers {
+            worker.enforce_deadline(now, timeout, *id, todo);
+        }
+    }
+
+    /// The master was away: a silent worker gets one more period before it counts as hanging.
+    fn forgive(&mut self, now: Monotonic) {
+        for worker in self.workers.values_mut() {
+            worker.beat(now);
+        }
+    }
+
+    /// Brings what is closer to what should be.
+    fn converge(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
+        if self.stop.is_some() {
+            self.finish_stop(todo);
+            return;
+        }
+        self.retire_surplus(now, todo);
+        self.fill_vacancies(now, todo);
+        self.start_reload_if_asked(todo);
+    }
+
+    /// Drains ready workers that are too many, older generations first, and never so many that fewer than the target stay
+    /// ready. A worker that is still booting serves nobody: if it is of an older generation or too many, it goes at once.
+    fn retire_surplus(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
+        let generation = self.generation;
+        let canary = self.reload.canary();
+        // By age: BTreeMap orders by slot, age is the number of the spawn.
+        let mut by_age: Vec<WorkerId> = self.workers.keys().copied().filter(|id| Some(*id) != canary).collect();
+        by_age.sort_by_key(|id| (id.generation, id.life));
+
+        let mut ready = self.count(Worker::is_ready);
+        let mut live = self.live();
+        for id in &by_age {
+            let worker = &self.workers[id];
+            let unneeded_boot = worker.is_booting() && id.generation < generation;
+            let surplus = worker.is_ready() && ready > self.target;
+            if surplus {
+                ready -= 1;
+            }
+            if surplus || unneeded_boot {
+                live -= usize::from(id.generation == generation);
+                self.drain(now, *id, self.plan.graceful_timeout, todo);
+            }
+        }
+        for id in by_age.iter().rev() {
+            if live > self.target && id.generation == generation && self.workers[id].is_booting() {
+                live -= 1;
+                self.drain(now, *id, self.plan.graceful_timeout, todo);
+            }
+        }
+    }
+
+    /// Spawns what is missing of the present generation: at most `max_surge` beyond the target at a time, and not for a
+    /// vacancy whose last occupants died too fast.
+    fn fill_vacancies(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
+        let missing = self.target.saturating_sub(self.live());
+        let due = missing.saturating_sub(self.seats.resting(now));
+        let canary = self.reload.canary().and_then(|id| self.workers.get(&id));
+        let active = self.active() - usize::from(canary.is_some_and(Worker::is_active));
+        let room = (self.target + self.plan.max_surge).saturating_sub(active);
+        for _ in 0..due.min(room) {
+            let Some(slot) = self.seats.choose(now, |slot| self.is_free(slot)) else { return };
+            self.spawn(now, slot, self.generation, self.plan.boot_timeout, todo);
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        now: Monotonic,
+        slot: Slot,
+        generation: Generation,
+        boot_timeout: Duration,
+        todo: &mut Vec<Action>,
+    ) -> WorkerId {
+        self.lives += 1;
+        let id = WorkerId { slot, generation, life: self.lives };
+        self.seats.taken(slot);
+        self.workers.insert(id, Worker::booting(now + boot_timeout));
+        todo.push(Action::Spawn(id));
+        id
+    }
+
+    fn drain(&mut self, now: Monotonic, id: WorkerId, patience: Duration, todo: &mut Vec<Action>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.drain(now + patience);
+            todo.push(Action::Signal(id, Sig::Term));
+        }
+    }
+
+    fn with(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
+        // Not there: news of a worker whose end was handled already.
+        if let Some(worker) = self.workers.get_mut(&id) {
+            change(worker);
+        }
+    }
+
+    fn count(&self, which: impl Fn(&Worker) -> bool) -> usize {
+        self.workers.values().filter(|worker| which(worker)).count()
+    }
+
+    /// Workers of the present generation that were not asked to leave. One that hangs is among them until it is gone: its
+    /// seat, with the record of its deaths, is the one to fill again.
+    fn live(&self) -> usize {
+        self.workers.iter().filter(|(id, worker)| id.generation == self.generation && !worker.is_leaving()).count()
+    }
+
+    fn is_free(&self, slot: Slot) -> bool {
+        slot.0 < SLOTS && !self.workers.keys().any(|id| id.slot == slot)
+    }
+}

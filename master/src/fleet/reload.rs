@@ -1,0 +1,125 @@
+//! Reloading in two phases: first without effect (read, check, bind, boot one worker of the new generation: the canary),
+//! then the ordinary replacement of whoever is not of the present generation. Any failure before the canary is ready leaves
+//! everything as it was.
+
+use super::stop::BootFailure;
+use super::{Action, Fleet, Generation, Plan, Slot, WorkerId, worker::Worker};
+use crate::notice::Notice;
+use rustcorn_scoreboard::SLOTS;
+use rustcorn_sys::Monotonic;
+use rustcorn_sys::signal::Sig;
+
+#[derive(Debug)]
+pub(super) struct Reload {
+    /// HUP was heard and not acted on yet. Several are one: each would read the same file.
+    asked: bool,
+    next: Generation,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Idle,
+    /// Waiting for [`super::Event::Loaded`].
+    Loading(Generation),
+    /// Waiting for the canary.
+    Proving {
+        plan: Plan,
+        canary: WorkerId,
+    },
+}
+
+impl Reload {
+    pub(super) const fn new(next: Generation) -> Self {
+        Self { asked: false, next, stage: Stage::Idle }
+    }
+
+    pub(super) fn ask(&mut self, todo: &mut Vec<Action>) {
+        todo.push(Action::Say(Notice::HangUp));
+        self.asked = true;
+    }
+
+    pub(super) const fn canary(&self) -> Option<WorkerId> {
+        match &self.stage {
+            Stage::Proving { canary, .. } => Some(*canary),
+            Stage::Idle | Stage::Loading(_) => None,
+        }
+    }
+}
+
+impl Fleet {
+    /// Draining workers are kept as long as their clients are, so reloads in quick succession would pile up generations:
+    /// past this many the next reload waits until some have left.
+    fn most_draining(&self) -> usize {
+        (4 * self.target).clamp(64, SLOTS / 2)
+    }
+
+    pub(super) fn start_reload_if_asked(&mut self, todo: &mut Vec<Action>) {
+        let idle = matches!(self.reload.stage, Stage::Idle);
+        if self.reload.asked && idle && self.count(Worker::is_leaving) < self.most_draining() {
+            self.reload.asked = false;
+            let generation = self.reload.next;
+            self.reload.next = Generation(generation.0 + 1);
+            self.reload.stage = Stage::Loading(generation);
+            todo.push(Action::Load(generation));
+        }
+    }
+
+    pub(super) fn loaded(&mut self, now: Monotonic, outcome: Result<Plan, String>, todo: &mut Vec<Action>) {
+        let Stage::Loading(generation) = self.reload.stage else { return }; // a stop came in between
+        match outcome {
+            Ok(plan) => {
+                let free = |slot: &Slot| self.is_free(*slot) && !self.seats.rests(*slot);
+                let slot = (0..SLOTS).map(Slot).find(free);
+                let slot = slot.expect("most_draining leaves half of the slots free");
+                let canary = self.spawn(now, slot, generation, plan.boot_timeout, todo);
+                self.reload.stage = Stage::Proving { plan, canary };
+            }
+            Err(reason) => self.fail_reload(generation, reason, todo),
+        }
+    }
+
+    pub(super) fn canary_ready(&mut self, id: WorkerId, todo: &mut Vec<Action>) {
+        if self.reload.canary() != Some(id) {
+            return;
+        }
+        if let Stage::Proving { plan, .. } = std::mem::replace(&mut self.reload.stage, Stage::Idle) {
+            self.generation = id.generation;
+            self.target = plan.workers;
+            self.plan = plan;
+            self.seats.forget();
+            todo.push(Action::Commit(id.generation));
+            todo.push(Action::Say(Notice::Reloaded { generation: id.generation }));
+        }
+    }
+
+    /// Whether `id` was the canary, which is now gone.
+    pub(super) fn canary_gone(&mut self, id: WorkerId, failure: Option<&BootFailure>, todo: &mut Vec<Action>) -> bool {
+        if self.reload.canary() != Some(id) {
+            return false;
+        }
+        let reason = failure.map_or("its first worker was stopped", |failure| &failure.reason);
+        self.fail_reload(id.generation, format!("the new worker failed to boot: {reason}"), todo);
+        true
+    }
+
+    fn fail_reload(&mut self, generation: Generation, reason: String, todo: &mut Vec<Action>) {
+        self.reload.stage = Stage::Idle;
+        todo.push(Action::Discard(generation));
+        todo.push(Action::Say(Notice::ReloadFailed { reason, kept: self.generation }));
+    }
+
+    /// A stop makes a reload pointless; its canary leaves with everyone else.
+    pub(super) fn abandon_reload(&mut self, todo: &mut Vec<Action>) {
+        self.reload.asked = false;
+        match std::mem::replace(&mut self.reload.stage, Stage::Idle) {
+            Stage::Idle => {}
+            Stage::Loading(generation) => todo.push(Action::Discard(generation)),
+            Stage::Proving { canary, .. } => {
+                // TERM or QUIT follows for all workers; a booting one knows neither yet.
+                todo.push(Action::Signal(canary, Sig::Kill));
+                todo.push(Action::Discard(canary.generation));
+            }
+        }
+    }
+}

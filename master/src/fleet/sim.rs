@@ -1,0 +1,327 @@
+//! Random stories: a fake operating system with assertions of its own, random exits, signals, reloads and clock jumps. A
+//! failure prints its seed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustcorn_scoreboard::Phase;
+use rustcorn_sys::signal::Sig;
+use rustcorn_sys::{Monotonic, Pid};
+
+use super::*;
+
+/// xorshift64*: small, and the same numbers on every machine.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        (!from.is_empty()).then(|| from[usize::try_from(self.below(from.len() as u64)).unwrap()])
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Process {
+    Booting,
+    Ready,
+    /// Was told to leave; does so when the dice say so, or never (it hangs).
+    Leaving,
+    Killed,
+}
+
+/// The world as it really is, with the rules a fleet must never break.
+struct Os {
+    now: Monotonic,
+    processes: BTreeMap<WorkerId, Process>,
+    /// Answers the fleet is owed.
+    owed: Vec<Event>,
+    loading: Option<Generation>,
+    committed: Generation,
+    /// Generations that may still have workers or resources.
+    open: Vec<Generation>,
+    target: usize,
+    stopping: bool,
+    may_stop: bool,
+    exit: Option<u8>,
+    ever_ready: bool,
+    plan: Plan,
+    next_plan: Option<Plan>,
+}
+
+impl Os {
+    fn new(rng: &mut Rng) -> Self {
+        let plan = random_plan(rng);
+        Self {
+            now: Monotonic::from_nanos(1_000_000_000_000),
+            processes: BTreeMap::new(),
+            owed: vec![Event::Tick],
+            loading: None,
+            committed: Generation(1),
+            open: vec![Generation(1)],
+            target: plan.workers,
+            stopping: false,
+            may_stop: true,
+            exit: None,
+            ever_ready: false,
+            plan,
+            next_plan: None,
+        }
+    }
+
+    fn count(&self, state: Process) -> usize {
+        self.processes.values().filter(|process| **process == state).count()
+    }
+
+    /// Exactly the wanted number, all ready and of the present generation, and nothing on its way.
+    fn is_settled(&self) -> bool {
+        let present =
+            |(id, process): (&WorkerId, &Process)| *process == Process::Ready && id.generation == self.committed;
+        self.owed.is_empty()
+            && self.loading.is_none()
+            && self.processes.len() == self.target
+            && self.processes.iter().all(present)
+    }
+
+    fn all(&self, state: Process) -> Vec<WorkerId> {
+        self.processes.iter().filter(|(_, process)| **process == state).map(|(id, _)| *id).collect()
+    }
+
+    fn apply(&mut self, rng: &mut Rng, action: Action) {
+        assert_eq!(self.exit, None, "nothing comes after Exit: {action:?}");
+        match action {
+            Action::Spawn(id) => self.spawn(rng, id),
+            Action::Signal(id, sig) => self.signal(id, sig),
+            Action::Load(generation) => {
+                assert!(!self.stopping && self.loading.is_none());
+                self.loading = Some(generation);
+                self.open.push(generation);
+                let outcome = if rng.chance(30) { Err("broken file".into()) } else { Ok(random_plan(rng)) };
+                self.next_plan = outcome.clone().ok();
+                self.owed.push(Event::Loaded(outcome));
+            }
+            Action::Commit(generation) => {
+                assert_eq!(self.loading.take(), Some(generation));
+                self.committed = generation;
+                self.plan = self.next_plan.take().expect("only what was loaded is committed");
+                self.target = self.plan.workers;
+            }
+            Action::Discard(generation) => {
+                assert_eq!(self.loading.take(), Some(generation), "only what was being tried is discarded");
+                self.open.retain(|open| *open != generation);
+            }
+            Action::SetPhase(phase) => {
+                assert!(phase != Phase::Running, "a stop is not taken back");
+                self.stopping = true;
+            }
+            Action::CloseListeners => {
+                assert!(self.stopping);
+            }
+            Action::Say(Notice::WorkerFailedToBoot { .. } | Notice::WorkerTimeout { .. }) | Action::Say(_) => {}
+            Action::Exit(code) => {
+                assert!(self.processes.is_empty(), "the master never leaves before its workers");
+                assert!(code == 0 || !self.ever_ready, "only a failed first start exits with {code}");
+                self.exit = Some(code);
+            }
+        }
+    }
+
+    fn spawn(&mut self, rng: &mut Rng, id: WorkerId) {
+        assert!(!self.stopping, "no spawn after a stop began");
+        assert!(self.open.contains(&id.generation), "{id:?} of a generation that is gone");
+        assert!(!self.processes.keys().any(|other| other.slot == id.slot), "seat {} is taken", id.slot);
+        assert!(id.slot.0 < SLOTS);
+        let canary = usize::from(self.loading.is_some());
+        let serving = self.count(Process::Booting) + self.count(Process::Ready);
+        assert!(
+            serving < self.target.max(self.plan.workers) + self.plan.max_surge + canary,
+            "max_surge is kept: {serving} of {}",
+            self.target
+        );
+        if rng.chance(3) {
+            self.owed.push(Event::Exited(id, Fate::NotStarted("out of processes".into()), None));
+        } else {
+            self.owed.push(Event::Spawned(id, Pid::from_raw(1 + i32::try_from(id.life).unwrap()).unwrap()));
+        }
+        self.processes.insert(id, Process::Booting);
+    }
+
+    fn signal(&mut self, id: WorkerId, sig: Sig) {
+        let ready = self.count(Process::Ready);
+        let process = self.processes.get_mut(&id).unwrap_or_else(|| panic!("{sig} for {id:?}, which is gone"));
+        match sig {
+            Sig::Term | Sig::Quit => {
+                if *process == Process::Ready && !self.stopping {
+                    assert!(ready > self.target, "ready workers are never fewer than wanted on purpose");
+                }
+                if *process != Process::Killed {
+                    *process = Process::Leaving;
+                }
+            }
+            Sig::Kill => *process = Process::Killed,
+            Sig::Abrt => {}
+            other => panic!("workers are never sent {other}"),
+        }
+    }
+
+    /// The next thing that happens, by chance.
+    fn next(&mut self, rng: &mut Rng, calm: bool) -> Event {
+        if !self.owed.is_empty() {
+            return self.owed.remove(0);
+        }
+        let gone = |id, fate| Event::Exited(id, fate, None);
+        if let Some(id) = rng.pick(&self.all(Process::Killed)) {
+            return gone(id, Fate::Signal(9));
+        }
+        match rng.below(if calm { 50 } else { 100 }) {
+            0..20 => {
+                if let Some(id) = rng.pick(&self.all(Process::Booting)) {
+                    self.processes.insert(id, Process::Ready);
+                    return Event::Ready(id);
+                }
+            }
+            20..40 => {
+                if let Some(id) = rng.pick(&self.all(Process::Leaving)) {
+                    return gone(id, Fate::Code(0));
+                }
+            }
+            50..60 => {
+                if let Some(id) = rng.pick(&self.all(Process::Ready)) {
+                    return gone(id, Fate::Signal(11));
+                }
+            }
+            60..66 => {
+                if let Some(id) = rng.pick(&self.all(Process::Booting)) {
+                    let code = if rng.chance(50) { 4 } else { 3 };
+                    return gone(id, Fate::Code(code));
+                }
+            }
+            66..80 => return self.some_signal(rng),
+            _ => {}
+        }
+        Event::Tick
+    }
+
+    /// What the world knows of an event in the moment the fleet hears of it.
+    fn deliver(&mut self, event: &Event) {
+        match event {
+            Event::Exited(id, ..) => {
+                self.processes.remove(id);
+            }
+            Event::Signal(Sig::Ttin) => self.target += 1,
+            Event::Signal(Sig::Ttou) => self.target = (self.target - 1).max(1),
+            Event::Signal(Sig::Term | Sig::Int | Sig::Quit) => self.stopping = true,
+            _ => {}
+        }
+    }
+
+    fn some_signal(&self, rng: &mut Rng) -> Event {
+        let sig = match rng.below(200) {
+            0 if self.may_stop => Sig::Term,
+            1 if self.may_stop => Sig::Int,
+            2 if self.may_stop => Sig::Quit,
+            0..80 => Sig::Hup,
+            80..120 => Sig::Ttin,
+            120..160 => Sig::Ttou,
+            160..180 => Sig::Usr1,
+            _ => Sig::Winch,
+        };
+        Event::Signal(sig)
+    }
+
+    fn beats(&self, rng: &mut Rng, calm: bool) -> Vec<Event> {
+        let ready = self.all(Process::Ready);
+        ready.into_iter().filter(|_| calm || rng.chance(95)).map(|id| Event::Beat(id, self.now)).collect()
+    }
+}
+
+fn random_plan(rng: &mut Rng) -> Plan {
+    Plan {
+        workers: 1 + usize::try_from(rng.below(6)).unwrap(),
+        max_surge: 1 + usize::try_from(rng.below(3)).unwrap(),
+        timeout: Duration::from_secs(30 * rng.below(2)),
+        graceful_timeout: Duration::from_secs(rng.below(40)),
+        drain_delay: Duration::from_secs(rng.below(10)),
+        boot_timeout: Duration::from_secs(1 + rng.below(60)),
+        restart_backoff: Duration::from_millis(100 * rng.below(2)),
+    }
+}
+
+/// Plays one event; returns false once the master has left.
+fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
+    let event = os.next(rng, calm);
+    let mut events = os.beats(rng, calm);
+    events.push(event);
+    for event in events {
+        os.deliver(&event);
+        for action in fleet.step(os.now, event) {
+            os.apply(rng, action);
+        }
+    }
+    // After the round: one that became ready in the moment its boot_timeout passed was killed all the same.
+    os.ever_ready |= !os.stopping && os.count(Process::Ready) > 0;
+    os.exit.is_none()
+}
+
+fn story(seed: u64, events: usize, may_stop: bool) -> (Os, Fleet, Rng) {
+    let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut os = Os::new(&mut rng);
+    os.may_stop = may_stop;
+    let mut fleet = Fleet::new(os.plan.clone());
+    for _ in 0..events {
+        let jump = if rng.chance(2) { 40_000 } else { 400 };
+        os.now = os.now + Duration::from_millis(rng.below(jump));
+        if !play(&mut fleet, &mut os, &mut rng, false) {
+            break;
+        }
+    }
+    (os, fleet, rng)
+}
+
+#[test]
+fn any_order_of_events_keeps_the_rules() {
+    for seed in 0..256 {
+        let outcome = std::panic::catch_unwind(|| story(seed, 500, true));
+        assert!(outcome.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn one_long_life() {
+    let lived = (0..4).filter(|seed| story(*seed, 10_000, false).0.exit.is_none()).count();
+    assert!(lived > 0, "only a failed first start ends a server that nobody stops");
+}
+
+/// When the storm is over and workers boot, beat and leave as they should, the fleet reaches exactly what is wanted; or, if a
+/// stop was asked for, it ends.
+#[test]
+fn after_the_storm_all_is_as_wanted() {
+    let (mut served, mut ended) = (0, 0);
+    for seed in 0..150 {
+        let (mut os, mut fleet, mut rng) = story(seed, 300, true);
+        let rounds = 6000; // ten minutes: every pause, boot and drain is over by then
+        for _ in 0..rounds {
+            os.now = os.now + Duration::from_millis(100);
+            if os.exit.is_some() || os.is_settled() || !play(&mut fleet, &mut os, &mut rng, true) {
+                break;
+            }
+        }
+        if os.stopping {
+            assert!(os.exit.is_some(), "seed {seed}: a stop ends");
+            ended += 1;
+        } else {
+            assert!(os.is_settled(), "seed {seed}: {} wanted of {}; {:?}", os.target, os.committed, os.processes);
+            served += 1;
+        }
+    }
+    assert!(served > 20 && ended > 10, "both kinds of story were told: {served} served, {ended} ended");
+}

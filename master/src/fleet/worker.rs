@@ -1,0 +1,155 @@
+//! One worker's states: booting → ready → draining → gone, and the deadlines on the way.
+
+use std::time::Duration;
+
+use rustcorn_sys::signal::Sig;
+use rustcorn_sys::{Monotonic, Pid};
+
+use super::stop::BootFailure;
+use super::{Action, WorkerId};
+use crate::notice::Notice;
+
+/// Time between SIGABRT, which lets a worker leave a core dump, and SIGKILL.
+pub(super) const ABORT_TIME: Duration = Duration::from_secs(1);
+/// Time a worker has, after its own limit for a drain, to flush and leave before it is killed.
+pub(super) const EXIT_TIME: Duration = Duration::from_secs(2);
+
+/// How a worker process ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal number.
+    Signal(i32),
+    /// The system refused to start it.
+    NotStarted(String),
+}
+
+/// Exit status of a worker whose application refused to load.
+const APP_FAILED_TO_LOAD: i32 = 4;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    /// Spawned, not serving yet.
+    Booting { deadline: Monotonic },
+    /// Serving.
+    Ready { since: Monotonic, beat: Monotonic },
+    /// Told to finish and leave.
+    Draining { deadline: Monotonic },
+    /// Hung: told to abort.
+    Aborting { deadline: Monotonic },
+    /// Killed; nothing is left but to reap it. Why tells what its end means.
+    Killed { why: Why },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Why {
+    BootTimeout,
+    Hung,
+    DrainTimeout,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Worker {
+    pub(super) pid: Option<Pid>,
+    pub(super) life: Life,
+}
+
+impl Worker {
+    pub(super) const fn booting(deadline: Monotonic) -> Self {
+        Self { pid: None, life: Life::Booting { deadline } }
+    }
+
+    pub(super) const fn is_booting(&self) -> bool {
+        matches!(self.life, Life::Booting { .. })
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.life, Life::Ready { .. })
+    }
+
+    pub(super) const fn is_active(&self) -> bool {
+        self.is_booting() || self.is_ready()
+    }
+
+    /// Whether its end was asked for.
+    pub(super) const fn is_leaving(&self) -> bool {
+        matches!(self.life, Life::Draining { .. } | Life::Killed { why: Why::DrainTimeout })
+    }
+
+    pub(super) fn beat(&mut self, at: Monotonic) {
+        if let Life::Ready { beat, .. } = &mut self.life {
+            *beat = at.max(*beat);
+        }
+    }
+
+    /// From now on it is leaving, and killed if it has not left by `limit` and the time to exit.
+    pub(super) fn drain(&mut self, limit: Monotonic) {
+        // One that hangs or was killed already has the shorter deadline.
+        if !matches!(self.life, Life::Aborting { .. } | Life::Killed { .. }) {
+            self.life = Life::Draining { deadline: limit + EXIT_TIME };
+        }
+    }
+
+    pub(super) fn deadline(&self, timeout: Duration) -> Option<Monotonic> {
+        match self.life {
+            Life::Booting { deadline } | Life::Draining { deadline } | Life::Aborting { deadline } => Some(deadline),
+            Life::Ready { beat, .. } => (!timeout.is_zero()).then_some(beat + timeout),
+            Life::Killed { .. } => None,
+        }
+    }
+
+    pub(super) fn enforce_deadline(&mut self, now: Monotonic, timeout: Duration, id: WorkerId, todo: &mut Vec<Action>) {
+        if self.deadline(timeout).is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let Some(pid) = self.pid else { return }; // being spawned at this moment
+        let slot = id.slot;
+        let (notice, sig, next) = match self.life {
+            Life::Booting { .. } => {
+                (Some(Notice::BootTimeout { slot, pid }), Sig::Kill, Life::Killed { why: Why::BootTimeout })
+            }
+            Life::Ready { beat, .. } => {
+                let notice = Notice::WorkerTimeout { slot, pid, silent: now.since(beat), polled: Vec::new() };
+                (Some(notice), Sig::Abrt, Life::Aborting { deadline: now + ABORT_TIME })
+            }
+            Life::Draining { .. } => {
+                (Some(Notice::DrainTimeout { slot, pid }), Sig::Kill, Life::Killed { why: Why::DrainTimeout })
+            }
+            Life::Aborting { .. } => (None, Sig::Kill, Life::Killed { why: Why::Hung }),
+            Life::Killed { .. } => return,
+        };
+        self.life = next;
+        todo.extend(notice.map(Action::Say));
+        todo.push(Action::Signal(id, sig));
+    }
+
+    /// The operator's line about its end. None for an end that was asked for and went well.
+    pub(super) fn epitaph(&self, fate: &Fate, expected: bool) -> Option<Notice> {
+        let pid = self.pid?;
+        match *fate {
+            Fate::Code(0) => None,
+            Fate::Code(code) => Some(Notice::WorkerExited { pid, code }),
+            Fate::Signal(number) if expected || matches!(self.life, Life::Killed { .. } | Life::Aborting { .. }) => {
+                Some(Notice::WorkerSignalledByUs { pid, number })
+            }
+            Fate::Signal(number) => Some(Notice::WorkerSignalled { pid, number }),
+            Fate::NotStarted(_) => None, // said as a failed boot
+        }
+    }
+
+    /// Why it never became ready; `None` if it did.
+    pub(super) fn boot_failure(&self, fate: &Fate, reason: Option<String>) -> Option<BootFailure> {
+        let by_default = match (&self.life, fate) {
+            (Life::Killed { why: Why::BootTimeout }, _) => "it was not ready within boot_timeout".to_owned(),
+            (Life::Booting { .. }, Fate::NotStarted(error)) => error.clone(),
+            (Life::Booting { .. }, Fate::Code(code)) => format!("it exited with code {code} before it was ready"),
+            (Life::Booting { .. }, Fate::Signal(number)) => {
+                format!("it was killed by {} before it was ready", rustcorn_sys::signal::name(*number))
+            }
+            _ => return None,
+        };
+        let app_refused = *fate == Fate::Code(APP_FAILED_TO_LOAD);
+        Some(BootFailure { app_refused, reason: reason.unwrap_or(by_default) })
+    }
+}

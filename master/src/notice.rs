@@ -1,0 +1,268 @@
+//! Every line the master says to an operator. gunicorn's wording where gunicorn has the line (tools grep for it).
+
+use std::fmt;
+use std::time::Duration;
+
+use rustcorn_sys::Pid;
+use rustcorn_sys::log::{self, Level};
+use rustcorn_sys::signal::{Sig, name};
+
+use crate::fleet::{Generation, Slot};
+
+/// One line of the error log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The first line.
+    Starting {
+        /// Program version.
+        version: &'static str,
+    },
+    /// All sockets that accept connections.
+    Listening {
+        /// As URLs.
+        addresses: Vec<String>,
+    },
+    /// What the workers run.
+    UsingWorker {
+        /// The handler's or program's name.
+        app: String,
+        /// How many.
+        workers: usize,
+        /// Threads of each.
+        threads: usize,
+    },
+    /// A signal was heard.
+    HandlingSignal(Sig),
+    /// A signal that has nothing to do here.
+    SignalIgnored(Sig),
+    /// The worker serves.
+    WorkerReady {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+        /// Its generation.
+        generation: Generation,
+    },
+    /// The worker ended with a status other than 0.
+    WorkerExited {
+        /// Its process.
+        pid: Pid,
+        /// The status.
+        code: i32,
+    },
+    /// The worker died of a signal that the master did not send.
+    WorkerSignalled {
+        /// Its process.
+        pid: Pid,
+        /// The signal.
+        number: i32,
+    },
+    /// The worker died of the signal that the master sent.
+    WorkerSignalledByUs {
+        /// Its process.
+        pid: Pid,
+        /// The signal.
+        number: i32,
+    },
+    /// The worker never became ready.
+    WorkerFailedToBoot {
+        /// Its seat.
+        slot: Slot,
+        /// Its own words, if it had any.
+        reason: String,
+    },
+    /// The seat stays empty for a while.
+    BackingOff {
+        /// The seat.
+        slot: Slot,
+        /// How long.
+        pause: Duration,
+    },
+    /// The worker is killed since it does not get ready.
+    BootTimeout {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+    },
+    /// The worker is aborted since its event loop stands still.
+    WorkerTimeout {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+        /// Time without a heartbeat.
+        silent: Duration,
+        /// What it was doing, as `GET /path for 31.0s`.
+        polled: Vec<String>,
+    },
+    /// The worker is killed since it does not leave.
+    DrainTimeout {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+    },
+    /// A reload begins.
+    HangUp,
+    /// A reload was asked for while stopping.
+    ReloadRefused,
+    /// The new generation serves; older workers are replaced one by one.
+    Reloaded {
+        /// The new one.
+        generation: Generation,
+    },
+    /// Settings that a reload changes.
+    SettingChanged {
+        /// Name of the setting.
+        key: String,
+        /// Old value.
+        from: String,
+        /// New value.
+        to: String,
+    },
+    /// Nothing was changed.
+    ReloadFailed {
+        /// What is wrong.
+        reason: String,
+        /// The generation that goes on serving.
+        kept: Generation,
+    },
+    /// INT or QUIT during a graceful stop.
+    QuickShutdown,
+    /// The last worker is gone.
+    ShuttingDown {
+        /// Whether this is a failure.
+        failed: bool,
+    },
+    /// Why a first start failed.
+    StopReason {
+        /// The application said no.
+        app_refused: bool,
+    },
+    /// An adopted process ended (PID 1).
+    ReapedStranger {
+        /// Its process.
+        pid: Pid,
+    },
+    /// Metrics cannot be sent.
+    StatsdTrouble {
+        /// Where to.
+        to: String,
+        /// What the system said.
+        error: String,
+        /// Datagrams lost since the last such line.
+        lost: u64,
+    },
+    /// A system call failed that should not; the master goes on.
+    SystemTrouble {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        error: String,
+    },
+}
+
+impl Notice {
+    const fn level(&self) -> Level {
+        match self {
+            Self::WorkerReady { .. } | Self::ReapedStranger { .. } => Level::Debug,
+            Self::SignalIgnored(_)
+            | Self::BackingOff { .. }
+            | Self::ReloadRefused
+            | Self::DrainTimeout { .. }
+            | Self::StatsdTrouble { .. }
+            | Self::SystemTrouble { .. } => Level::Warning,
+            Self::WorkerExited { .. }
+            | Self::WorkerFailedToBoot { .. }
+            | Self::BootTimeout { .. }
+            | Self::ReloadFailed { .. }
+            | Self::StopReason { .. }
+            | Self::ShuttingDown { failed: true } => Level::Error,
+            Self::WorkerSignalled { number, .. } => match *number {
+                SIGTERM => Level::Info,
+                SIGKILL => Level::Error,
+                _ => Level::Warning,
+            },
+            Self::WorkerTimeout { .. } => Level::Critical,
+            _ => Level::Info,
+        }
+    }
+
+    /// Writes the line.
+    pub fn say(&self) {
+        log::line(self.level(), format_args!("{self}"));
+    }
+}
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting { version } => write!(f, "Starting rustcorn {version}"),
+            Self::Listening { addresses } => {
+                write!(f, "Listening at: {} ({})", addresses.join(","), std::process::id())
+            }
+            Self::UsingWorker { app, workers, threads: 1 } => write!(f, "Using worker: {app} ({workers} workers)"),
+            Self::UsingWorker { app, workers, threads } => {
+                write!(f, "Using worker: {app} ({workers} workers, {threads} threads each)")
+            }
+            Self::HandlingSignal(sig) => write!(f, "Handling signal: {sig}"),
+            Self::SignalIgnored(Sig::Usr1) => {
+                f.write_str("SIGUSR1 ignored. The log goes to standard error: there is no file to reopen")
+            }
+            Self::SignalIgnored(Sig::Usr2) => {
+                f.write_str("SIGUSR2 ignored. This version cannot replace the running master; HUP replaces the workers")
+            }
+            Self::SignalIgnored(Sig::Winch) => f.write_str("SIGWINCH ignored. Not daemonized"),
+            Self::SignalIgnored(sig) => write!(f, "Signal {sig} ignored"),
+            Self::WorkerReady { slot, pid, generation } => {
+                write!(f, "Worker ready (pid: {pid}, slot: {slot}, generation: {generation})")
+            }
+            Self::WorkerExited { pid, code } => write!(f, "Worker (pid:{pid}) exited with code {code}."),
+            Self::WorkerSignalled { pid, number: SIGKILL } => {
+                write!(f, "Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
+            }
+            Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
+                write!(f, "Worker (pid:{pid}) was sent {}!", name(*number))
+            }
+            Self::WorkerFailedToBoot { slot, reason } => write!(f, "Worker {slot} failed to boot: {reason}"),
+            Self::BackingOff { slot, pause } => {
+                write!(f, "Worker {slot} keeps dying; trying again in {pause:.1?}")
+            }
+            Self::BootTimeout { slot, pid } => {
+                write!(f, "Worker {slot} (pid:{pid}) was not ready within boot_timeout; killing it")
+            }
+            Self::WorkerTimeout { pid, silent, polled, .. } => {
+                write!(f, "WORKER TIMEOUT (pid:{pid}) no heartbeat for {silent:.1?}, ")?;
+                if polled.is_empty() {
+                    f.write_str("while it was handling no request")
+                } else {
+                    write!(f, "while handling {}", polled.join(", "))
+                }
+            }
+            Self::DrainTimeout { slot, pid } => {
+                write!(f, "Worker {slot} (pid:{pid}) did not leave within graceful_timeout; killing it")
+            }
+            Self::HangUp => f.write_str("Hang up: Master"),
+            Self::ReloadRefused => f.write_str("Reload refused: the server is stopping"),
+            Self::Reloaded { generation } => write!(f, "Reloaded: generation {generation} is serving"),
+            Self::SettingChanged { key, from, to } => write!(f, "Changed: {key} = {to} (was {from})"),
+            Self::ReloadFailed { reason, kept } => {
+                write!(f, "Reload failed: {reason}; generation {kept} goes on serving, nothing was changed")
+            }
+            Self::QuickShutdown => f.write_str("Quick shutdown requested"),
+            Self::ShuttingDown { .. } => f.write_str("Shutting down: Master"),
+            Self::StopReason { app_refused: true } => f.write_str("Reason: App failed to load."),
+            Self::StopReason { app_refused: false } => f.write_str("Reason: Worker failed to boot."),
+            Self::ReapedStranger { pid } => write!(f, "Reaped unknown child process {pid}"),
+            Self::StatsdTrouble { to, error, lost } => {
+                write!(f, "Cannot send metrics to {to}: {error} ({lost} datagrams lost so far); serving goes on")
+            }
+            Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
+        }
+    }
+}
