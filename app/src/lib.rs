@@ -1,1 +1,120 @@
-//! Prefork multi-process web server for Rust services
+//! rustcorn: a prefork multi-process web server for Rust services, what gunicorn is to Python.
+//!
+//! A service built on this crate is its own server: the same program is the master, which supervises, and the workers, which
+//! serve.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//! use std::process::ExitCode;
+//!
+//! use http_body_util::Full;
+//! use hyper::body::{Bytes, Incoming};
+//!
+//! #[derive(Clone)]
+//! struct Hello;
+//!
+//! impl tower_service::Service<http::Request<Incoming>> for Hello {
+//!     type Response = http::Response<Full<Bytes>>;
+//!     type Error = Infallible;
+//!     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+//!
+//!     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+//!         std::task::Poll::Ready(Ok(()))
+//!     }
+//!
+//!     fn call(&mut self, _: http::Request<Incoming>) -> Self::Future {
+//!         std::future::ready(Ok(http::Response::new("Hello World!".into())))
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     rustcorn::run(|_ctx| async { Ok(Hello) })
+//! }
+//! ```
+//!
+//! An `axum::Router` is such a service as it is. Run it as `my-service --workers 4 app.toml`.
+
+pub mod builtin;
+
+use std::process::ExitCode;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use rustcorn_config::{App, AppSpec, Problems};
+use rustcorn_master::{Launch, Program};
+use rustcorn_worker::Handoff;
+use tower_service::Service;
+
+pub use rustcorn_worker::{BoxError, Context};
+
+/// Exit code of a worker that cannot boot.
+const FAILED_TO_BOOT: u8 = 3;
+
+/// Runs `make`'s service under a master of its own. To be returned from `main`, before which nothing may be started.
+///
+/// Called as a program, this process becomes the master and reads its command line: `my-service [OPTIONS] APP.TOML`. As a
+/// worker, it calls `make` once and serves what it returns, on one thread; nothing has to be `Send`. An error of `make` stops
+/// the first start with exit code 4, and makes a reload keep what serves.
+pub fn run<F, Fut, S, B>(make: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<S, BoxError>>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    as_worker_or_master(|handoff| rustcorn_worker::run_local(handoff, make), launch_own)
+}
+
+/// As [`run`], for a service that can be shared by the threads of a worker: it honours the setting `threads`.
+pub fn run_threaded<F, Fut, S, B>(make: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<S, BoxError>>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    as_worker_or_master(|handoff| rustcorn_worker::run_threaded(handoff, make), launch_own)
+}
+
+fn as_worker_or_master(
+    worker: impl FnOnce(Handoff) -> ExitCode,
+    resolve: impl Fn(&App) -> Result<Launch, Problems> + 'static,
+) -> ExitCode {
+    match Handoff::from_env() {
+        None => rustcorn_master::main(std::env::args_os(), Box::new(resolve)),
+        Some(Ok(handoff)) => worker(handoff),
+        Some(Err(error)) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(FAILED_TO_BOOT)
+        }
+    }
+}
+
+/// What a program with an application of its own launches: itself, unless told otherwise.
+fn launch_own(app: &App) -> Result<Launch, Problems> {
+    match app.spec()? {
+        AppSpec::Own => {
+            let name = std::env::args_os().next().unwrap_or_default();
+            let name = std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok(Launch { name, program: Program::ThisFile })
+        }
+        AppSpec::Command(words) => Ok(launch_command(words)),
+        AppSpec::Handler(_) => {
+            let text = "this program is its own application and has no handlers; remove the key";
+            Err(app.problem("handler", text).into())
+        }
+    }
+}
+
+fn launch_command(words: Vec<String>) -> Launch {
+    let name = words[0].rsplit('/').next().unwrap_or_default().to_owned();
+    Launch { name, program: Program::Command(words) }
+}

@@ -22,6 +22,8 @@ pub enum AppSpec {
     Handler(String),
     /// `command`: a program built on the rustcorn crate, and its arguments. Never empty.
     Command(Vec<String>),
+    /// Neither: the program that reads the file is itself the application. Whether it is one, is for it to know.
+    Own,
 }
 
 /// The `[app]` table with the file it stands in. Two are equal if their tables are, wherever they stand.
@@ -42,9 +44,7 @@ impl App {
     pub(crate) fn read_from(source: &Source) -> Result<(Self, AppSpec), Problems> {
         let mut app = Self { source: source.clone(), table: toml::Table::new() };
         match app.parsed() {
-            None => {
-                return Err(Problem::new(source.whole(), "[app]", &format!("missing; add [app] with {WHICH}")).into());
-            }
+            None => return Ok((app, AppSpec::Own)),
             Some((key, value)) if !value.get_ref().is_table() => {
                 let text = format!("not a table; write [app] on a line of its own, below it {WHICH}");
                 return Err(Problem::new(source.origin(key.span().start), "app", &text).into());
@@ -79,7 +79,7 @@ impl App {
     /// Which application to run.
     ///
     /// # Errors
-    /// If `handler` and `command` are both there, both missing, or of a wrong type. Never after a successful load.
+    /// If `handler` and `command` are both there or of a wrong type. Never after a successful load.
     pub fn spec(&self) -> Result<AppSpec, Problem> {
         match (self.table.get("handler"), self.table.get("command")) {
             (Some(toml::Value::String(name)), None) if !name.trim().is_empty() => {
@@ -91,10 +91,18 @@ impl App {
                 self.problem("command", text)
             }),
             (Some(_), Some(_)) => Err(self.problem("command", "not allowed beside handler; keep one of them")),
-            (None, None) => {
-                let origin =
-                    self.parsed().map_or_else(|| self.source.whole(), |(key, _)| self.source.origin(key.span().start));
-                Err(Problem::new(origin, "[app]", &format!("says not what to run; add {WHICH}")))
+            (None, None) => Ok(AppSpec::Own),
+        }
+    }
+
+    /// The problem of a program that has no application of its own ([`AppSpec::Own`]) and is not told which to run.
+    #[must_use]
+    pub fn undecided(&self) -> Problem {
+        match self.parsed() {
+            None => Problem::new(self.source.whole(), "[app]", &format!("missing; add [app] with {WHICH}")),
+            Some((key, _)) => {
+                let text = format!("says not what to run; add {WHICH}");
+                Problem::new(self.source.origin(key.span().start), "[app]", &text)
             }
         }
     }

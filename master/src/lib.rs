@@ -1,6 +1,68 @@
 //! The rustcorn master: supervises workers, owns the sockets, reports metrics.
 //!
-//! One thread, one blocking call, no async runtime and no HTTP. [`fleet`] decides, [`world`] acts.
+//! One thread, one blocking call, no async runtime and no HTTP. [`fleet`] decides; `os_world` turns what happens into its
+//! events and its actions into system calls. The seam between the two is [`fleet::Event`] and [`fleet::Action`].
 
 pub mod fleet;
+mod listeners;
+mod log_counts;
 pub mod notice;
+mod os_world;
+pub mod statsd;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use rustcorn_config::{Invocation, Mode};
+
+pub use os_world::{Launch, Program, Resolve};
+
+
+/// Everything a master does, from the command line (the program's name first) to the exit code: 0 stopped as asked, 1
+/// configuration or bind error, 2 bad command line, 3 workers failed to boot, 4 the application refused to load.
+pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitCode {
+    let invocation = match Invocation::from_args(args, std::env::vars_os()) {
+        Ok(invocation) => invocation,
+        Err(usage) => return usage.report(),
+    };
+    let outcome = match invocation.mode() {
+        Mode::Run => run(invocation, resolve),
+        Mode::CheckConfig => check(&invocation, &resolve).map(|_| {
+            println!("{}", invocation.check_message());
+            0
+        }),
+        Mode::PrintConfig => check(&invocation, &resolve).map(|text| {
+            print!("{text}");
+            0
+        }),
+    };
+    ExitCode::from(outcome.unwrap_or_else(|refusal| {
+        for line in refusal.to_string().lines() {
+            eprintln!("Error: {line}");
+        }
+        refusal.exit_code
+    }))
+}
+
+/// The effective configuration as TOML, if it is good.
+fn check(invocation: &Invocation, resolve: &Resolve) -> Result<String, os_world::Refusal> {
+    let loaded = invocation.load()?;
+    resolve(&loaded.settings.app)?;
+    Ok(loaded.print_config())
+}
+
+fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal> {
+    let (mut world, plan) = os_world::OsWorld::start(invocation, resolve)?;
+    let mut fleet = fleet::Fleet::new(plan);
+    loop {
+        // The master stays alive through anything but the loss of its own wait: workers are then told by the lifeline.
+        let events = world.wait(fleet.next_deadline()).map_err(|error| format!("the master cannot wait: {error}"))?;
+        for event in events {
+            for action in fleet.step(world.now(), event) {
+                if let Some(code) = world.apply(action) {
+                    return Ok(code);
+                }
+            }
+        }
+    }
+}

@@ -115,12 +115,8 @@ pub enum Notice {
     },
     /// Settings that a reload changes.
     SettingChanged {
-        /// Name of the setting.
-        key: String,
-        /// Old value.
-        from: String,
-        /// New value.
-        to: String,
+        /// As `workers: 2 → 4`.
+        change: String,
     },
     /// Nothing was changed.
     ReloadFailed {
@@ -250,7 +246,7 @@ impl fmt::Display for Notice {
             Self::HangUp => f.write_str("Hang up: Master"),
             Self::ReloadRefused => f.write_str("Reload refused: the server is stopping"),
             Self::Reloaded { generation } => write!(f, "Reloaded: generation {generation} is serving"),
-            Self::SettingChanged { key, from, to } => write!(f, "Changed: {key} = {to} (was {from})"),
+            Self::SettingChanged { change } => write!(f, "Changed: {change}"),
             Self::ReloadFailed { reason, kept } => {
                 write!(f, "Reload failed: {reason}; generation {kept} goes on serving, nothing was changed")
             }

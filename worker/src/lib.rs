@@ -1,1 +1,42 @@
-//! A rustcorn worker: takes over the sockets, serves a tower service on hyper, counts, drains
+//! A rustcorn worker: takes over the sockets, serves a tower service on hyper, counts, drains.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `handoff` | what the master gives: descriptors, settings |
+//! | `boot` | from there to a serving worker, and to an exit code |
+//! | `context` | what the application is given |
+//! | `run` | the serving core: accept, spawn, drain |
+//! | `accept` | the listening sockets |
+//! | `serve`, `io` | one connection: hyper, and the stream under it |
+//! | `count` | requests on their way through the application, counted; its failures contained |
+//! | `registry` | open connections and their time limits |
+//! | `shared` | what all of these share |
+//! | `timers` | heartbeat and sweep |
+//! | `drain` | the policy of leaving: no clock, no socket |
+//! | `wishes`, `lifeline` | signals, and the death of the master |
+//! | `log` | log lines, counted |
+//!
+//! A request costs no system call, lock or timer beyond those of hyper and tokio.
+
+mod accept;
+mod boot;
+mod context;
+mod count;
+mod drain;
+mod handoff;
+mod io;
+mod lifeline;
+mod log;
+mod registry;
+mod run;
+mod serve;
+mod shared;
+#[cfg(test)]
+mod testing;
+mod timers;
+mod wishes;
+
+pub use boot::{run_local, run_threaded};
+pub use context::Context;
+pub use count::BoxError;
+pub use handoff::{Handoff, HandoffError};

@@ -45,8 +45,14 @@ fn what_to_run() {
 #[test]
 fn not_one_thing_to_run() {
     let which = "handler = \"NAME\" (a built-in one) or command = [\"PROGRAM\", \"ARGUMENT\", …]";
-    assert_eq!(complaint("workers = 1\n"), format!("app.toml: [app]: missing; add [app] with {which}"));
-    assert_eq!(complaint("\n[app]\nx = 1\n"), format!("app.toml:2: [app]: says not what to run; add {which}"));
+    let undecided = |text| {
+        let loaded = load(text, &[], "");
+        assert_eq!(loaded.app, AppSpec::Own);
+        let problem = loaded.settings.app.undecided().to_string();
+        problem[problem.find("app.toml").expect("the file is named")..].to_owned() // without its temporary folder
+    };
+    assert_eq!(undecided("workers = 1\n"), format!("app.toml: [app]: missing; add [app] with {which}"));
+    assert_eq!(undecided("\n[app]\nx = 1\n"), format!("app.toml:2: [app]: says not what to run; add {which}"));
     assert_eq!(
         complaint("app = \"hello\"\n"),
         format!("app.toml:1: app: not a table; write [app] on a line of its own, below it {which}")

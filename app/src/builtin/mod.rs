@@ -1,0 +1,37 @@
+//! The handlers of the `rustcorn` program itself, chosen by `handler` in `[app]`.
+
+mod hello;
+
+use std::process::ExitCode;
+
+use rustcorn_config::{App, AppSpec, Problems, unknown};
+use rustcorn_master::{Launch, Program};
+
+use crate::{BoxError, as_worker_or_master, launch_command};
+
+const HELLO: &str = "hello";
+const ALL: [&str; 1] = [HELLO];
+
+/// The whole program: master of a built-in handler or of a `command`, and worker of a built-in handler.
+#[must_use]
+pub fn main() -> ExitCode {
+    let worker = |handoff| {
+        rustcorn_worker::run_threaded(handoff, |ctx| async move {
+            Ok::<_, BoxError>(hello::Hello::new(hello::Config::read(ctx.app())?))
+        })
+    };
+    as_worker_or_master(worker, launch)
+}
+
+/// A mistake in a handler's own keys is found here, by the master, before any worker is started.
+fn launch(app: &App) -> Result<Launch, Problems> {
+    match app.spec()? {
+        AppSpec::Handler(name) if name == HELLO => {
+            hello::Config::read(app)?;
+            Ok(Launch { name, program: Program::ThisImage })
+        }
+        AppSpec::Handler(name) => Err(app.problem("handler", &unknown("handler", &name, &ALL)).into()),
+        AppSpec::Command(words) => Ok(launch_command(words)),
+        AppSpec::Own => Err(app.undecided().into()),
+    }
+}

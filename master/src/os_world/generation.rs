@@ -1,0 +1,187 @@
+//! What a generation consists of: settings, sockets, program. Prepared without any effect on the one that serves.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
+use rustcorn_sys::fd::sealed_memfd;
+use rustcorn_sys::spawn::Image;
+
+use crate::fleet::Plan;
+use crate::listeners::{BindError, Listener, bind_all, without_number};
+
+/// What the workers of a configuration run. The facade knows, since it knows the handlers.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Shown in logs and process titles.
+    pub name: String,
+    /// The file.
+    pub program: Program,
+}
+
+/// Why a configuration cannot be served. Displayed as one line for each mistake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refusal {
+    text: String,
+    /// 1, or 2 if the command line alone is to blame.
+    pub(crate) exit_code: u8,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<Problems> for Refusal {
+    fn from(problems: Problems) -> Self {
+        Self { text: problems.to_string(), exit_code: problems.exit_code() }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Problems(vec![problem]).into()
+    }
+}
+
+impl From<BindError> for Refusal {
+    fn from(error: BindError) -> Self {
+        error.to_string().into()
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self { text, exit_code: 1 }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+const NO_PROC: &str = "cannot find this program's own file; mount /proc";
+
+/// Which file the workers execute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Program {
+    /// The very image the master runs, even if its file was replaced meanwhile: for what is built into it.
+    ThisImage,
+    /// The master's own file as it is on disk at the time of a load, so that a reload runs new code.
+    ThisFile,
+    /// A program with its arguments, the first being its name: a path, or a name looked up in `PATH`.
+    Command(Vec<String>),
+}
+
+/// Decides what to launch for an `[app]` table, or says what is wrong with it. Called for the first start and each reload.
+pub type Resolve = Box<dyn Fn(&App) -> Result<Launch, Problems>>;
+
+/// Everything a worker of one generation is given.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    pub(crate) settings: Settings,
+    /// The settings as the workers read them.
+    pub(crate) handoff: OwnedFd,
+    pub(crate) listeners: Vec<Rc<Listener>>,
+    pub(crate) image: Image,
+    pub(crate) name: String,
+    /// The program's own arguments; `None`: the title takes their place.
+    pub(crate) args: Option<Vec<CString>>,
+}
+
+/// Where the master's own program was when it started. Read once: after an upgrade on disk the link names a deleted file.
+#[derive(Debug)]
+pub(crate) struct OwnProgram(Option<PathBuf>);
+
+impl OwnProgram {
+    pub(crate) fn find() -> Self {
+        Self(std::env::current_exe().ok())
+    }
+}
+
+impl Resources {
+    /// Reads, checks, binds what is new, opens the program.
+    pub(crate) fn load(
+        invocation: &Invocation,
+        resolve: &Resolve,
+        own: &OwnProgram,
+        present: &[Rc<Listener>],
+    ) -> Result<Self, Refusal> {
+        let loaded = invocation.load()?;
+        let settings = loaded.settings;
+        let launch = resolve(&settings.app)?;
+        let (path, args) = match &launch.program {
+            Program::ThisImage => (PathBuf::from("/proc/self/exe"), None),
+            Program::ThisFile => (own.0.clone().ok_or(NO_PROC)?, None),
+            Program::Command(words) => {
+                let path = look_up(&words[0]);
+                let path = path.ok_or_else(|| settings.app.problem("command", &not_found(&words[0])))?;
+                (path, Some(words.iter().map(|word| c_string(word.as_bytes())).collect()))
+            }
+        };
+        let image = Image::open(&path).map_err(|error| {
+            let text = format!("cannot run {}: {}", path.display(), without_number(&error));
+            if args.is_some() { settings.app.problem("command", &text).into() } else { Refusal::from(text) }
+        })?;
+        let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
+            .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
+        // Last, since it is the only step others can see.
+        let listeners = bind_all(&settings.bind, present, settings.backlog)?;
+        Ok(Self { settings, handoff, listeners, image, name: launch.name, args })
+    }
+
+    pub(crate) const fn plan(&self) -> Plan {
+        let settings = &self.settings;
+        Plan {
+            workers: settings.workers,
+            max_surge: settings.max_surge,
+            timeout: settings.timeout,
+            graceful_timeout: settings.graceful_timeout,
+            drain_delay: settings.drain_delay,
+            boot_timeout: settings.boot_timeout,
+            restart_backoff: settings.restart_backoff,
+        }
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.listeners.iter().map(|listener| listener.url().to_owned()).collect()
+    }
+}
+
+/// The file of a command: as it is if it has a slash, else the first executable of that name in `PATH` (execvp(3)).
+fn look_up(word: &str) -> Option<PathBuf> {
+    if word.contains('/') {
+        return Path::new(word).exists().then(|| word.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(word)).find(|file| Image::open(file).is_ok())
+}
+
+fn not_found(word: &str) -> String {
+    if word.contains('/') {
+        format!("there is no file {word}; build the program first, or write its path as seen from the working directory")
+    } else {
+        format!("no program {word} in PATH; write its path, such as ./{word}")
+    }
+}
+
+/// A string for exec. A zero byte cannot be in one; TOML and the environment do not let one through.
+pub(crate) fn c_string(bytes: &[u8]) -> CString {
+    CString::new(bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>()).expect("zero bytes were left out")
+}
+
+/// The environment for workers: the master's, less what was meant for the master alone.
+pub(crate) fn environment() -> Vec<CString> {
+    let own = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RUSTCORN_HANDOFF"];
+    std::env::vars_os()
+        .filter(|(name, _)| !own.iter().any(|own| name == own))
+        .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+        .collect()
+}

@@ -1,0 +1,240 @@
+//! The world as it is: turns what the operating system tells into events, and actions into system calls. One blocking call.
+
+mod children;
+mod generation;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustcorn_config::Invocation;
+use rustcorn_scoreboard::{Board, Counts};
+use rustcorn_sys::fd::wait_readable;
+use rustcorn_sys::log;
+use rustcorn_sys::signal::Signals;
+use rustcorn_sys::Monotonic;
+
+use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
+use crate::listeners::{Listener, without_number};
+use crate::log_counts;
+use crate::notice::Notice;
+use crate::statsd::{Gauges, Statsd};
+use children::Children;
+use generation::OwnProgram;
+pub use generation::{Launch, Program, Resolve};
+pub(crate) use generation::{Refusal, Resources};
+
+/// The operating system, and what the master holds of it.
+pub(crate) struct OsWorld {
+    invocation: Invocation,
+    resolve: Resolve,
+    own: OwnProgram,
+    signals: Signals,
+    board: Board,
+    children: Children,
+    /// The generation in force, and the one that is being tried.
+    generations: BTreeMap<Generation, Resources>,
+    in_force: Generation,
+    /// Answers to actions, for the next round.
+    answers: Vec<Event>,
+    statsd: Option<Metrics>,
+    /// What the statsd server was told of.
+    told: Counts,
+}
+
+struct Metrics {
+    statsd: Statsd,
+    due: Monotonic,
+}
+
+impl OsWorld {
+    /// Listens to signals, binds, opens the program: all that can fail before the first worker. 
+    pub(crate) fn start(invocation: Invocation, resolve: Resolve) -> Result<(Self, Plan), Refusal> {
+        let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
+        let signals = Signals::listen().map_err(cannot("listen to signals"))?;
+        let own = OwnProgram::find();
+        let first = Generation(1);
+        let resources = Resources::load(&invocation, &resolve, &own, &[])?;
+        let plan = resources.plan();
+        let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
+        let children = Children::new().map_err(cannot("make a pipe"))?;
+        log::set_level(resources.settings.loglevel);
+        log::count_with(log_counts::count);
+        Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
+        Notice::Listening { addresses: resources.urls() }.say();
+        let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
+        Notice::UsingWorker { app, workers, threads }.say();
+        let mut world = Self {
+            invocation,
+            resolve,
+            own,
+            signals,
+            board,
+            children,
+            generations: BTreeMap::from([(first, resources)]),
+            in_force: first,
+            answers: vec![Event::Tick],
+            statsd: None,
+            told: Counts::default(),
+        };
+        world.start_metrics();
+        Ok((world, plan))
+    }
+
+    pub(crate) fn now(&self) -> Monotonic {
+        Monotonic::now()
+    }
+
+    /// Waits for something to happen, at most until `deadline`. The master's only blocking call.
+    pub(crate) fn wait(&mut self, deadline: Option<Monotonic>) -> io::Result<Vec<Event>> {
+        let due = deadline.into_iter().chain(self.statsd.as_ref().map(|metrics| metrics.due)).min();
+        let patience = if self.answers.is_empty() { due.map(|due| due.since(self.now())) } else { Some(Duration::ZERO) };
+        let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(self.children.descriptors()).collect();
+        wait_readable(&watched, patience)?;
+
+        // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. First what workers
+        // said, then what became of them; signals last, so that they find the fleet up to date.
+        let mut events = std::mem::take(&mut self.answers);
+        events.extend(self.children.messages());
+        events.extend(self.children.exits(&self.board)?);
+        events.extend(self.children.beats(&self.board));
+        while let Some(sig) = self.signals.next()? {
+            events.push(Event::Signal(sig));
+        }
+        events.push(Event::Tick);
+        self.send_metrics_if_due();
+        Ok(events)
+    }
+
+    /// Does it. The exit code, if this was the last action.
+    pub(crate) fn apply(&mut self, action: Action) -> Option<u8> {
+        match action {
+            Action::Spawn(id) => self.spawn(id),
+            Action::Signal(id, sig) => {
+                let result = self.children.signal(id, sig);
+                complain(result, || format!("send {sig} to worker {}", id.slot));
+            }
+            Action::Load(generation) => self.load(generation),
+            Action::Commit(generation) => self.commit(generation),
+            Action::Discard(generation) => {
+                self.generations.remove(&generation);
+            }
+            Action::SetPhase(phase) => self.board.set_phase(phase),
+            Action::CloseListeners => {
+                for listener in self.generations.values().flat_map(|resources| &resources.listeners) {
+                    complain(listener.shut_down(), || format!("stop listening at {}", listener.url()));
+                }
+            }
+            Action::Say(notice) => self.with_details(notice).say(),
+            Action::Exit(code) => {
+                self.send_metrics();
+                return Some(code);
+            }
+        }
+        None
+    }
+
+    fn spawn(&mut self, id: WorkerId) {
+        let answer = match self.generations.get(&id.generation) {
+            Some(resources) => self.children.spawn(id, resources, &self.board),
+            None => Err(io::Error::other(format!("generation {} is gone", id.generation))),
+        };
+        self.answers.push(match answer {
+            Ok(pid) => Event::Spawned(id, pid),
+            Err(error) => {
+                let reason = format!("the system refused to start a process: {}", without_number(&error));
+                Event::Exited(id, Fate::NotStarted(reason), None)
+            }
+        });
+    }
+
+    fn load(&mut self, generation: Generation) {
+        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, self.listeners());
+        self.answers.push(Event::Loaded(match loaded {
+            Ok(resources) => {
+                let plan = resources.plan();
+                self.generations.insert(generation, resources);
+                Ok(plan)
+            }
+            Err(refusal) => Err(refusal.to_string().replace('\n', "; ")),
+        }));
+    }
+
+    /// The sockets of the generation in force; none before the first.
+    fn listeners(&self) -> &[Rc<Listener>] {
+        self.generations.get(&self.in_force).map_or(&[], |resources| &resources.listeners)
+    }
+
+    fn commit(&mut self, generation: Generation) {
+        let old = self.generations.remove(&self.in_force);
+        self.in_force = generation;
+        let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
+        let changes = old.settings.changes(&new.settings);
+        for change in &changes {
+            Notice::SettingChanged { change: change.to_string() }.say();
+        }
+        let changed = |keys: &[&str]| changes.iter().any(|change| keys.contains(&change.key.as_str()));
+        if changed(&["bind"]) {
+            Notice::Listening { addresses: new.urls() }.say();
+        }
+        if changed(&["backlog"]) {
+            for listener in &new.listeners {
+                complain(listener.set_backlog(new.settings.backlog), || format!("set the backlog of {}", listener.url()));
+            }
+        }
+        log::set_level(new.settings.loglevel);
+        if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
+            self.send_metrics(); // what was counted so far goes where it was configured to go
+            self.start_metrics();
+        }
+        // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
+    }
+
+    fn start_metrics(&mut self) {
+        let settings = self.generations.get(&self.in_force).map(|resources| &resources.settings);
+        self.statsd = settings.and_then(Statsd::new).map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
+    }
+
+    fn send_metrics_if_due(&mut self) {
+        let now = self.now();
+        if let Some(metrics) = &mut self.statsd
+            && now >= metrics.due
+        {
+            metrics.due = now + metrics.statsd.interval();
+            self.send_metrics();
+        }
+    }
+
+    fn send_metrics(&mut self) {
+        let now = self.now();
+        let mut totals = self.children.totals(&self.board);
+        log_counts::add_to(&mut totals);
+        let Some(metrics) = &mut self.statsd else { return };
+        let gauges = Gauges { workers: self.children.active() };
+        if let Some(trouble) = metrics.statsd.flush(&totals.since(&self.told), &gauges, now) {
+            Notice::StatsdTrouble { to: trouble.to, error: trouble.error, lost: trouble.lost }.say();
+        }
+        self.told = totals;
+    }
+
+    /// What only the scoreboard knows.
+    fn with_details(&self, notice: Notice) -> Notice {
+        match notice {
+            Notice::WorkerTimeout { slot, pid, silent, .. } => {
+                let now = self.now();
+                let polled = self.board.polled(slot.0);
+                let polled = polled.iter().map(|polled| format!("{} for {:.1?}", polled.request, now.since(polled.since)));
+                Notice::WorkerTimeout { slot, pid, silent, polled: polled.collect() }
+            }
+            other => other,
+        }
+    }
+}
+
+fn complain(result: io::Result<()>, what: impl FnOnce() -> String) {
+    if let Err(error) = result {
+        Notice::SystemTrouble { what: what(), error: without_number(&error) }.say();
+    }
+}

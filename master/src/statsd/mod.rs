@@ -1,0 +1,216 @@
+//! Metrics to a statsd server, with gunicorn's names: what the workers counted since the last report, packed into datagrams.
+//!
+//! A datagram that the destination refuses is held back and what is counted meanwhile is added up, so a server that starts
+//! late or restarts still gets every request, once. Nothing here waits but the look-up of a host's name and, at the exit, a
+//! full unix socket.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `timer` | durations as lines with a sample rate |
+//! | `packer` | lines to datagrams |
+//! | `destination` | the socket: names, refusals, what is known to be lost |
+
+mod destination;
+mod packer;
+mod timer;
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::time::Duration;
+
+use cadence::StatsdClient;
+use cadence::prelude::{Counted, Gauged, Timed};
+use rustcorn_config::Settings;
+use rustcorn_scoreboard::Counts;
+use rustcorn_sys::Monotonic;
+
+use destination::Destination;
+use packer::Packer;
+
+/// Time between two reports of trouble.
+const QUIET: Duration = Duration::from_secs(30);
+/// In the order of [`Counts::log`].
+const LOG: [&str; 4] =
+    ["gunicorn.log.critical", "gunicorn.log.error", "gunicorn.log.warning", "gunicorn.log.exception"];
+
+/// Numbers as they are now. Sent with every report, not only when they change: aggregators forget a silent gauge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gauges {
+    /// Worker processes, as `gunicorn.workers`.
+    pub workers: usize,
+}
+
+/// Metrics cannot be sent, or some were lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// Where to, as in the setting.
+    pub to: String,
+    /// What the system said last.
+    pub error: String,
+    /// Datagrams known to be lost since the last report. With 0 everything is held back and sent later.
+    pub lost: u64,
+}
+
+/// Sends metrics to one destination.
+pub struct Statsd {
+    client: StatsdClient,
+    /// Where `client` puts its lines.
+    packer: Packer,
+    /// Datagrams that an earlier flush could not send: those of one flush at most, later counts stay in `unsent`.
+    held: VecDeque<Vec<u8>>,
+    /// Counted, in no datagram yet.
+    unsent: Counts,
+    destination: Destination,
+    interval: Duration,
+    error: Option<String>,
+    reported: Option<Monotonic>,
+}
+
+impl Statsd {
+    /// None if `statsd_host` is not set. Sends and looks up nothing yet, so it cannot fail.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Option<Self> {
+        let destination = Destination::new(settings.statsd_host.clone()?);
+        let packer = Packer::default();
+        // One dot follows the prefix, however many it ends in. (gunicorn forgets the dot of a one-letter prefix.)
+        let mut client = StatsdClient::builder(settings.statsd_prefix.trim_end_matches('.'), packer.clone());
+        if !settings.dogstatsd_tags.is_empty() {
+            // As one tag, since the text is a list of tags already.
+            client = client.with_tag_value(&settings.dogstatsd_tags);
+        }
+        Some(Self {
+            client: client.build(),
+            packer,
+            held: VecDeque::new(),
+            unsent: Counts::default(),
+            destination,
+            interval: settings.statsd_interval,
+            error: None,
+            reported: None,
+        })
+    }
+
+    /// Time between two calls of [`Statsd::flush`].
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Sends `delta`, what was counted since the last call, and whatever could not be sent before. Trouble is returned at most
+    /// every 30 seconds.
+    pub fn flush(&mut self, delta: &Counts, gauges: &Gauges, now: Monotonic) -> Option<Trouble> {
+        self.unsent.add(delta);
+        match self.attempt(gauges, now) {
+            Err(error) => self.error = Some(error.to_string()),
+            Ok(()) if self.destination.lost == 0 => self.error = None,
+            Ok(()) => {} // a loss that was not reported yet: keep its reason
+        }
+        let quiet = self.reported.is_some_and(|at| now.since(at) < QUIET);
+        if quiet { None } else { self.trouble(now) }
+    }
+
+    /// The last [`Statsd::flush`], at the exit or before another destination takes over: what cannot be sent now is lost, and
+    /// trouble is always returned. May wait up to 200 ms for a unix socket whose reader is behind.
+    #[must_use]
+    pub fn finish(mut self, delta: &Counts, gauges: &Gauges, now: Monotonic) -> Option<Trouble> {
+        self.unsent.add(delta);
+        if let Err(error) = self.last_attempt(gauges, now) {
+            self.error = Some(error.to_string());
+        }
+        if self.unsent != Counts::default() {
+            self.encode(gauges);
+        }
+        self.destination.lost += self.held.len() as u64;
+        self.trouble(now)
+    }
+
+    fn attempt(&mut self, gauges: &Gauges, now: Monotonic) -> io::Result<()> {
+        let heard = self.destination.listen();
+        self.destination.open(now)?;
+        if self.destination.doubtful() {
+            // Only a gauge is at stake: the counters wait until a flush has passed in which nobody refused it.
+            self.gauge(gauges);
+            for datagram in self.packer.take() {
+                self.destination.probe(&datagram)?;
+            }
+            return heard;
+        }
+        self.send(gauges)
+    }
+
+    fn last_attempt(&mut self, gauges: &Gauges, now: Monotonic) -> io::Result<()> {
+        let heard = self.destination.listen();
+        self.destination.open(now)?;
+        self.destination.make_patient()?;
+        self.send(gauges).and(heard)
+    }
+
+    /// What was held first; if that went through, everything else.
+    fn send(&mut self, gauges: &Gauges) -> io::Result<()> {
+        self.send_held()?;
+        if self.held.is_empty() {
+            self.encode(gauges);
+            self.send_held()?;
+        }
+        Ok(())
+    }
+
+    fn send_held(&mut self) -> io::Result<()> {
+        let before = self.held.len();
+        while let Some(datagram) = self.held.front() {
+            match self.destination.send(datagram) {
+                Ok(()) => {}
+                // A reader that is a little behind is no trouble, one that reads nothing is.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.held.len() < before => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.held.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Turns all that is not sent into datagrams.
+    fn encode(&mut self, gauges: &Gauges) {
+        self.packer.set_limit(self.destination.limit());
+        let counts = mem::take(&mut self.unsent);
+        self.count("gunicorn.requests", counts.requests);
+        for (code, count) in counts.statuses() {
+            match code {
+                ..600 => self.count(&format!("gunicorn.request.status.{code}"), count),
+                _ => self.count("gunicorn.request.status.other", count),
+            }
+        }
+        LOG.iter().zip(counts.log).for_each(|(name, count)| self.count(name, count));
+        for (took, count) in timer::values(&counts.durations) {
+            for stands_for in timer::parts(count) {
+                let line = self.client.time_with_tags("gunicorn.request.duration", took);
+                if stands_for == 1 { line } else { line.with_sampling_rate(1.0 / stands_for as f64) }.send();
+            }
+        }
+        self.gauge(gauges);
+        self.held.extend(self.packer.take());
+    }
+
+    // `send` of the three below hands the line to the packer, which cannot fail.
+
+    fn count(&self, name: &str, count: u64) {
+        if count > 0 {
+            self.client.count_with_tags(name, count).send();
+        }
+    }
+
+    fn gauge(&self, gauges: &Gauges) {
+        self.client.gauge_with_tags("gunicorn.workers", gauges.workers as u64).send();
+    }
+
+    fn trouble(&mut self, now: Monotonic) -> Option<Trouble> {
+        let lost = mem::take(&mut self.destination.lost);
+        let error = self.error.take().or_else(|| (lost > 0).then(|| "the reader is too slow".to_owned()))?;
+        self.reported = Some(now);
+        Some(Trouble { to: self.destination.to_string(), error, lost })
+    }
+}
+
+#[cfg(test)]
+mod tests;

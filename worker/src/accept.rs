@@ -1,0 +1,194 @@
+//! The listening sockets of a worker: taking connections, pausing when the machine has no room, and the last look at the queue.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustcorn_sys::Monotonic;
+use rustcorn_sys::log::{Level, line};
+use rustcorn_sys::socket::shutdown_listener;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::io::Socket;
+
+/// Time without accepting after the kernel had no descriptor or memory for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+/// At most one line about that in this time.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// A listening socket, taken over from the master.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Finds out what kind of socket `fd` is (getsockname(2)). To be called inside the runtime.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let tcp = std::net::TcpListener::from(fd);
+        if tcp.local_addr().is_ok() {
+            tcp.set_nonblocking(true)?;
+            return TcpListener::from_std(tcp).map(Self::Tcp);
+        }
+        let unix = std::os::unix::net::UnixListener::from(OwnedFd::from(tcp));
+        unix.local_addr()?;
+        unix.set_nonblocking(true)?;
+        UnixListener::from_std(unix).map(Self::Unix)
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Socket::Tcp(stream)),
+            Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Socket::Unix(stream)),
+        }
+    }
+
+    /// Takes what is still queued, at most `most`, then gives the socket up. The kernel is asked directly: the runtime may not
+    /// have heard yet of the latest arrivals.
+    fn finish(self, shut_down: bool, most: usize, take: &mut impl FnMut(Socket)) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                empty_queue(most, || {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    take(Socket::Tcp(TcpStream::from_std(stream)?));
+                    Ok(())
+                });
+                if shut_down { shutdown_listener(listener.as_fd()) } else { Ok(()) }
+            }
+            Self::Unix(listener) => {
+                let listener = listener.into_std()?;
+                empty_queue(most, || {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    take(Socket::Unix(UnixStream::from_std(stream)?));
+                    Ok(())
+                });
+                if shut_down { shutdown_listener(listener.as_fd()) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// Accepts until the kernel says that nothing is queued, or says that it cannot.
+fn empty_queue(most: usize, mut accept: impl FnMut() -> io::Result<()>) {
+    for _ in 0..most {
+        match accept() {
+            Err(error) if verdict(&error) != Verdict::Next => return,
+            _ => {}
+        }
+    }
+}
+
+/// What an error of accept(2) means for the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// This one connection is lost (its client left, a firewall forbids it); the socket is fine.
+    Next,
+    /// The socket was shut down, by this process or by a sibling.
+    Closed,
+    /// No descriptors or no memory, or something unknown: trying again at once would spin.
+    Pause,
+}
+
+fn verdict(error: &io::Error) -> Verdict {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionAborted
+        | Kind::ConnectionReset
+        | Kind::Interrupted
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::PermissionDenied => Verdict::Next,
+        Kind::InvalidInput => Verdict::Closed, // EINVAL
+        _ => Verdict::Pause,
+    }
+}
+
+/// All listening sockets of the worker.
+pub(crate) struct Acceptors {
+    open: Vec<Listener>,
+    /// Which one to ask first: each gets its turn.
+    first: usize,
+    pause: Option<Pin<Box<Sleep>>>,
+    warned: Option<Monotonic>,
+}
+
+impl Acceptors {
+    pub(crate) fn new(open: Vec<Listener>) -> Self {
+        Self { open, first: 0, pause: None, warned: None }
+    }
+
+    /// The next connection. Pending for good once all sockets are closed.
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Socket> {
+        if let Some(pause) = &mut self.pause {
+            if pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.pause = None;
+        }
+        let mut silent = 0;
+        while silent < self.open.len() {
+            let at = self.first % self.open.len();
+            match self.open[at].poll_accept(cx) {
+                Poll::Ready(Ok(socket)) => {
+                    self.first = at + 1;
+                    return Poll::Ready(socket);
+                }
+                Poll::Ready(Err(error)) => match verdict(&error) {
+                    Verdict::Next => {}
+                    Verdict::Closed => {
+                        line(Level::Debug, format_args!("A listening socket was shut down"));
+                        self.open.swap_remove(at);
+                    }
+                    Verdict::Pause => return self.begin_pause(&error, cx),
+                },
+                Poll::Pending => {
+                    self.first = at + 1;
+                    silent += 1;
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    #[cold]
+    fn begin_pause(&mut self, error: &io::Error, cx: &mut Context<'_>) -> Poll<Socket> {
+        let now = Monotonic::now();
+        if self.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY) {
+            self.warned = Some(now);
+            line(
+                Level::Warning,
+                format_args!(
+                    "Cannot accept connections: {error}; trying again every {PAUSE:?}. They wait in the backlog: raise the \
+                     limit of open files, or lower worker_connections"
+                ),
+            );
+        }
+        let pause = self.pause.insert(Box::pin(sleep_until(Instant::now() + PAUSE)));
+        match pause.as_mut().poll(cx) {
+            Poll::Ready(()) => unreachable!("the pause has just begun"),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Stops accepting: empties the queue of each socket (at most `most` a socket, so that it ends under load), with
+    /// `shut_down` makes the kernel refuse from then on in every process, and closes this process's descriptors.
+    pub(crate) fn finish(&mut self, shut_down: bool, most: usize, mut take: impl FnMut(Socket)) {
+        for listener in self.open.drain(..) {
+            if let Err(error) = listener.finish(shut_down, most, &mut take) {
+                line(Level::Warning, format_args!("Cannot close a listening socket in good order: {error}"));
+            }
+        }
+        self.pause = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! The queue at the end, and which errors mean what.
+
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use tokio::runtime::Builder;
+
+use super::*;
+
+fn in_runtime<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    work()
+}
+
+#[test]
+fn whoever_is_queued_at_the_end_is_taken_and_the_next_is_refused() {
+    in_runtime(|| {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let ours = OwnedFd::from(tcp.try_clone().unwrap());
+        let mut acceptors = Acceptors::new(vec![Listener::new(ours).unwrap()]);
+        let clients: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let mut taken = 0;
+        acceptors.finish(true, 100, |_| taken += 1);
+        assert_eq!(taken, clients.len());
+        assert!(std::net::TcpStream::connect(address).is_err(), "refused, though the master still has its copy");
+        assert_eq!(tcp.accept().map_err(|error| verdict(&error)).unwrap_err(), Verdict::Closed);
+    });
+}
+
+#[test]
+fn under_load_the_last_look_at_the_queue_ends() {
+    in_runtime(|| {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let ours = OwnedFd::from(tcp.try_clone().unwrap());
+        let _clients: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let mut taken = 0;
+        Acceptors::new(vec![Listener::new(ours).unwrap()]).finish(false, 3, |_| taken += 1);
+        assert_eq!(taken, 3);
+        assert!(tcp.accept().is_ok(), "the rest is a sibling's");
+    });
+}
+
+#[test]
+fn unix_sockets_are_served_the_same_way() {
+    in_runtime(|| {
+        let path = std::env::temp_dir().join(format!("rustcorn-accept-{}", std::process::id()));
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let listener = Listener::new(unix.try_clone().unwrap().into()).unwrap();
+        assert!(matches!(listener, Listener::Unix(_)));
+        let _client = StdUnixStream::connect(&path).unwrap();
+        let mut taken = 0;
+        Acceptors::new(vec![listener]).finish(true, 100, |socket| {
+            assert!(matches!(socket, Socket::Unix(_)));
+            taken += 1;
+        });
+        let refused = StdUnixStream::connect(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(taken, 1);
+        assert!(refused.is_err());
+    });
+}
+
+#[test]
+fn what_is_no_socket_is_refused() {
+    in_runtime(|| {
+        let (pipe, _end) = rustcorn_sys::fd::pipe().unwrap();
+        assert!(Listener::new(pipe).is_err());
+    });
+}
+
+#[test]
+fn a_full_machine_pauses_and_a_lost_client_does_not() {
+    let of = |errno| verdict(&io::Error::from_raw_os_error(errno));
+    let (emfile, enfile, enobufs, enomem, econnaborted, einval, eperm) = (24, 23, 105, 12, 103, 22, 1);
+    for errno in [emfile, enfile, enobufs, enomem] {
+        assert_eq!(of(errno), Verdict::Pause);
+    }
+    for errno in [econnaborted, eperm] {
+        assert_eq!(of(errno), Verdict::Next);
+    }
+    assert_eq!(of(einval), Verdict::Closed);
+}
+
+#[test]
+fn a_pause_ends_by_itself() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()]);
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let started = Instant::now();
+        let full = io::Error::from_raw_os_error(24);
+        std::future::poll_fn(|cx| {
+            assert!(acceptors.begin_pause(&full, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        std::future::poll_fn(|cx| acceptors.poll_accept(cx)).await;
+        assert!(started.elapsed() >= PAUSE);
+        assert!(acceptors.warned.is_some());
+    });
+}

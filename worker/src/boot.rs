@@ -1,0 +1,266 @@
+//! From a handoff to a serving worker, and from its end to an exit code.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::Poll;
+use std::{fmt, io};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use rustcorn_config::Settings;
+use rustcorn_scoreboard::{State, Threads, Writer};
+use rustcorn_sys::log::{Level, line, set_level};
+use rustcorn_sys::{Monotonic, Pid};
+use tokio::runtime::Builder;
+use tokio::sync::{oneshot, watch};
+use tower_service::Service;
+
+use crate::accept::{Acceptors, Listener};
+use crate::context::Context;
+use crate::count::{BoxError, chain, panicked};
+use crate::drain::Times;
+use crate::handoff::{Handoff, Ready};
+use crate::lifeline::Lifeline;
+use crate::log;
+use crate::run::{Core, Local, Plan, Threaded, Timer};
+use crate::serve::Serving;
+use crate::shared::Shared;
+use crate::timers::{beat_and_sweep, tick};
+use crate::wishes::OsWishes;
+
+/// Runs a worker on one thread; nothing of the application has to be `Send`. Returns when the worker is done: 0 stopped as
+/// asked, 3 could not boot, 4 the application refused to load.
+///
+/// `make` builds the service, in the runtime and after the worker's settings are known. Each request gets a clone of it.
+pub fn run_local<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<S, BoxError>>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S::Future: 'static,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let threads = handoff.settings.threads;
+    if threads > 1 {
+        let refusal = format!("threads = {threads} needs an application started with run_threaded; set threads = 1");
+        return exit(&Boot::start(handoff).and_then(|boot| boot.fail(Failure::Refused(refusal))));
+    }
+    exit(&Boot::start(handoff).and_then(|boot| boot.local(make)))
+}
+
+/// As [`run_local`], on as many threads as the setting `threads` says.
+pub fn run_threaded<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<S, BoxError>>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    if handoff.settings.threads <= 1 {
+        return run_local(handoff, make); // no price for threads that there are not
+    }
+    exit(&Boot::start(handoff).and_then(|boot| boot.threaded(make)))
+}
+
+fn exit(result: &Result<(), Failure>) -> ExitCode {
+    line(Level::Info, format_args!("Worker exiting (pid: {})", Pid::this()));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Boot(_)) => ExitCode::from(3),
+        Err(Failure::Refused(_)) => ExitCode::from(4),
+    }
+}
+
+/// Why a worker does not serve. Exit codes 3 and 4, as in gunicorn.
+#[derive(Debug)]
+enum Failure {
+    /// Something between master and worker is broken.
+    Boot(String),
+    /// The application does not want to.
+    Refused(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boot(reason) | Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Words an error of the operating system.
+fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Boot(format!("cannot {what}: {error}"))
+}
+
+/// A worker that does not serve yet.
+struct Boot {
+    settings: Settings,
+    context: Context,
+    draining: watch::Sender<bool>,
+    listeners: Vec<std::os::fd::OwnedFd>,
+    shared: Arc<Shared>,
+    ready: Ready,
+    lifeline: Lifeline,
+    orphaned: oneshot::Receiver<()>,
+}
+
+impl Boot {
+    /// What comes before the application.
+    fn start(handoff: Handoff) -> Result<Self, Failure> {
+        let Handoff { slot, generation, listeners, scoreboard, lifeline, mut ready, settings } = handoff;
+        set_level(settings.loglevel);
+        line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
+        let prepare = || {
+            let threads = if settings.threads > 1 { Threads::Many } else { Threads::One };
+            let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
+            writer.boot(Pid::this(), generation);
+            let shared = Shared::new(writer, settings.keepalive, settings.header_timeout);
+            log::count_on(&shared);
+            let lifeline = Lifeline::watch(lifeline, settings.graceful_timeout).map_err(cannot("start a thread"))?;
+            Ok((shared, lifeline))
+        };
+        let (shared, (lifeline, orphaned)) = prepare().inspect_err(|failure| report(&mut ready, failure))?;
+        let (draining, receiver) = watch::channel(false);
+        let context = Context { slot, generation, app: settings.app.clone(), draining: receiver };
+        Ok(Self { settings, context, draining, listeners, shared, ready, lifeline, orphaned })
+    }
+
+    fn fail<T>(mut self, failure: Failure) -> Result<T, Failure> {
+        report(&mut self.ready, &failure);
+        Err(failure)
+    }
+
+    fn local<F, Fut, S, B>(self, make: F) -> Result<(), Failure>
+    where
+        F: FnOnce(Context) -> Fut,
+        Fut: Future<Output = Result<S, BoxError>>,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+        S::Future: 'static,
+        S::Error: Into<BoxError>,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(Default::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return self.fail(cannot("start the runtime")(error)),
+        };
+        let result = runtime.block_on(self.serve(make, Local));
+        runtime.shutdown_background(); // what an application left on blocking threads does not hold up the exit
+        result
+    }
+
+    fn threaded<F, Fut, S, B>(self, make: F) -> Result<(), Failure>
+    where
+        F: FnOnce(Context) -> Fut,
+        Fut: Future<Output = Result<S, BoxError>>,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let runtime = match Builder::new_multi_thread().worker_threads(self.settings.threads).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return self.fail(cannot("start the runtime")(error)),
+        };
+        let result = runtime.block_on(self.serve(make, Threaded));
+        runtime.shutdown_background(); // as above
+        result
+    }
+
+    /// Builds the application, then serves until the end. Until the application is built, signals have their default
+    /// actions: there is nothing to lose yet, and an application that blocks while it is built must not outlive a TERM.
+    async fn serve<F, Fut, S, B, X>(mut self, make: F, executor: X) -> Result<(), Failure>
+    where
+        F: FnOnce(Context) -> Fut,
+        Fut: Future<Output = Result<S, BoxError>>,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S::Error: Into<BoxError>,
+        B: Body + 'static,
+        B::Error: Into<BoxError>,
+        X: Executor<Serving<S>> + Executor<Timer>,
+    {
+        let service = match build(make, self.context.clone()).await {
+            Ok(service) => service,
+            Err(failure) => return self.fail(failure),
+        };
+        let core = match self.core(service, executor) {
+            Ok(core) => core,
+            Err(failure) => {
+                report(&mut self.ready, &failure);
+                return Err(failure);
+            }
+        };
+        core.shared.writer.beat(Monotonic::now());
+        core.shared.writer.set_state(State::Ready);
+        self.lifeline.serves();
+        self.ready.ready();
+        core.run().await;
+        Ok(())
+    }
+
+    /// Arms everything that serving needs.
+    fn core<S, X>(&mut self, service: S, executor: X) -> Result<Core<S, X, OsWishes>, Failure>
+    where
+        X: Executor<Timer>,
+    {
+        let (settings, shared) = (&self.settings, &self.shared);
+        let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
+        let wishes = OsWishes::listen(orphaned).map_err(cannot("listen to signals"))?;
+        let listeners: io::Result<_> = self.listeners.drain(..).map(Listener::new).collect();
+        let acceptors = Acceptors::new(listeners.map_err(cannot("use a listening socket"))?);
+        let tick = tick(&[settings.timeout, settings.keepalive, settings.header_timeout]);
+        executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
+        Ok(Core {
+            shared: Arc::clone(shared),
+            acceptors,
+            service,
+            executor,
+            wishes,
+            plan: Plan {
+                worker_connections: settings.worker_connections,
+                backlog: settings.backlog as usize,
+                times: Times { graceful_timeout: settings.graceful_timeout, drain_delay: settings.drain_delay },
+            },
+            draining: self.draining.clone(),
+        })
+    }
+}
+
+/// Tells the master, and with it the operator, why this worker does not come up.
+fn report(ready: &mut Ready, failure: &Failure) {
+    line(Level::Error, format_args!("Worker (pid: {}) failed to boot: {failure}", Pid::this()));
+    ready.failed(&failure.to_string());
+}
+
+/// Builds the application. That it panics is a refusal like any other.
+async fn build<F, Fut, S>(make: F, context: Context) -> Result<S, Failure>
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<S, BoxError>>,
+{
+    let refused = |panic: &(dyn Any + Send)| Failure::Refused(format!("the application {}", panicked(panic)));
+    // Unwind safe: after a panic nothing of the application is used again.
+    let made = catch_unwind(AssertUnwindSafe(|| make(context)));
+    let mut future = pin!(made.map_err(|panic| refused(&*panic))?);
+    let built = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(built)) => Poll::Ready(built.map_err(|error| Failure::Refused(chain(&*error)))),
+        Err(panic) => Poll::Ready(Err(refused(&*panic))),
+    });
+    built.await
+}

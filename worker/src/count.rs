@@ -1,0 +1,284 @@
+//! Counts what passes between hyper and the application, and keeps the application's failures to the request they are in.
+//!
+//! One [`Ticket`] goes with each request: from the head's arrival, through the handler's future, into the response body, until
+//! hyper drops that. Its drop counts the request. hyper drops a finished body before it writes the last bytes of the response
+//! to the socket, so a client that has its answer is in the counts, whatever happens to the process afterwards.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt::Display;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use rustcorn_scoreboard::{PolledText, Polling};
+use rustcorn_sys::Monotonic;
+use tower_service::Service;
+
+use crate::log;
+use crate::registry::{Connection, Phase};
+
+/// Any error, in the shape that hyper, tower and axum use.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The application's service as hyper sees it.
+pub(crate) struct Counted<S> {
+    pub(crate) service: S,
+    pub(crate) connection: Arc<Connection>,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<CountedBody<B>>;
+    type Error = Infallible;
+    type Future = Handling<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Handling<S> {
+        let ticket = Ticket::open(&self.connection, &request);
+        Handling { ticket: Some(ticket), step: Step::Waiting { call: Some((self.service.clone(), request)) } }
+    }
+}
+
+/// One request: its start, its text, and in the end its outcome. Boxed, because on its way it is moved a dozen times, which
+/// costs more than the allocation.
+struct Ticket(Box<Entry>);
+
+struct Entry {
+    connection: Arc<Connection>,
+    started: Monotonic,
+    /// Begin of the running stretch of polls where that is known without reading the clock.
+    stretch: Option<Monotonic>,
+    /// `None` until there is a response.
+    status: Option<StatusCode>,
+    bytes: u64,
+    connect: bool,
+    upgraded: bool,
+    text: PolledText,
+}
+
+impl Ticket {
+    fn open(connection: &Arc<Connection>, request: &Request<Incoming>) -> Self {
+        let started = Monotonic::now();
+        connection.enter(Phase::InRequest, Some(started));
+        connection.shared.writer.request_started();
+        Self(Box::new(Entry {
+            connection: Arc::clone(connection),
+            started,
+            stretch: Some(started),
+            status: None,
+            bytes: 0,
+            connect: request.method() == Method::CONNECT,
+            upgraded: false,
+            text: PolledText::new(request.method().as_str(), request.uri().path()),
+        }))
+    }
+
+    /// Shows the request as being polled, since the begin of the present stretch.
+    fn show(&self, since: Monotonic) -> Polling<'_> {
+        self.0.connection.shared.writer.poll_begin(&self.0.text, since)
+    }
+
+    /// When the poll that starts now began.
+    fn poll_begins(&mut self) -> Monotonic {
+        self.0.stretch.take().unwrap_or_else(Monotonic::now)
+    }
+
+    /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
+    fn answered<B>(&mut self, response: &mut Response<B>) {
+        let (entry, status) = (&mut *self.0, response.status());
+        entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
+        // hyper has no way to send any other 1xx as a response, and sends this instead.
+        let unsendable = status.is_informational() && !entry.upgraded;
+        entry.status = Some(if unsendable { StatusCode::INTERNAL_SERVER_ERROR } else { status });
+        if entry.connection.shared.says_close() && !entry.upgraded {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// The application failed: a line, and a count as exception.
+    #[cold]
+    fn failed(&self, why: &dyn Display) {
+        let text = format!("{:?}", self.0.text);
+        let text = text.trim_matches('"');
+        log::exception(&self.0.connection.shared, format_args!("Error handling request {text}: {why}"));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let entry = &*self.0;
+        let writer = &entry.connection.shared.writer;
+        let Some(status) = entry.status else {
+            return writer.request_aborted(); // the connection is gone too: it has no phase any more
+        };
+        let now = Monotonic::now();
+        writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
+        entry.connection.enter(if entry.upgraded { Phase::Upgraded } else { Phase::Idle }, Some(now));
+    }
+}
+
+pin_project! {
+    /// The handler of one request, from tower's `poll_ready` to the response's head.
+    pub(crate) struct Handling<S>
+    where
+        S: Service<Request<Incoming>>,
+    {
+        ticket: Option<Ticket>,
+        #[pin]
+        step: Step<S, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StepNow]
+    enum Step<S, F> {
+        /// tower wants `poll_ready` first; this clone of the service is used for this one call.
+        Waiting { call: Option<(S, Request<Incoming>)> },
+        Running { #[pin] future: F },
+    }
+}
+
+impl<S: Service<Request<Incoming>>> Step<S, S::Future> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, S::Error>> {
+        if let StepNow::Waiting { call } = self.as_mut().project() {
+            let (service, _) = call.as_mut().expect("a handler is not polled again after it panicked");
+            ready!(service.poll_ready(cx))?;
+            let (mut service, request) = call.take().expect("checked above");
+            let future = service.call(request);
+            self.set(Self::Running { future });
+        }
+        match self.project() {
+            StepNow::Running { future } => future.poll(cx),
+            StepNow::Waiting { .. } => unreachable!("set to Running above"),
+        }
+    }
+}
+
+impl<S, B> Future for Handling<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    type Output = Result<Response<CountedBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let ticket = this.ticket.as_mut().expect("a future is not polled again after it is ready");
+        let since = ticket.poll_begins();
+        let shown = ticket.show(since);
+        // Unwind safe: after a panic the future is not polled again, and what it shares with other requests is up to the
+        // application, as with any panic in a thread.
+        let polled = catch_unwind(AssertUnwindSafe(|| this.step.poll(cx)));
+        drop(shown);
+        let outcome = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Ok(response))) => Ok(response),
+            Ok(Poll::Ready(Err(error))) => Err(chain(&*error.into())),
+            Err(panic) => Err(panicked(&*panic)),
+        };
+        let mut ticket = this.ticket.take().expect("checked above");
+        ticket.0.stretch = Some(since); // hyper polls the body next, without a pause
+        let mut response = match outcome {
+            Ok(response) => response.map(Some),
+            Err(why) => {
+                ticket.failed(&why);
+                failure()
+            }
+        };
+        ticket.answered(&mut response);
+        Poll::Ready(Ok(response.map(|body| CountedBody { ticket, body })))
+    }
+}
+
+/// What a client gets where the application has no answer. The connection ends with it: what is left of the request's body
+/// may be anything.
+#[cold]
+fn failure<B>() -> Response<Option<B>> {
+    let mut response = Response::new(None);
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// What a panic said.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    said.map_or_else(|| "panicked".to_owned(), |said| format!("panicked: {said}"))
+}
+
+pin_project! {
+    /// The application's response body, counted.
+    pub(crate) struct CountedBody<B> {
+        ticket: Ticket,
+        // `None`: empty, or failed.
+        #[pin]
+        body: Option<B>,
+    }
+}
+
+impl<B> Body for CountedBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        let Some(body) = this.body.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let since = this.ticket.poll_begins();
+        let shown = this.ticket.show(since);
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))); // as in Handling
+        drop(shown);
+        let why = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(None)) => return Poll::Ready(None),
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
+                this.ticket.0.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Ok(Poll::Ready(Some(Err(error)))) => chain(&*error.into()),
+            Err(panic) => panicked(&*panic),
+        };
+        // The head is out, so the client can only be told by a connection that breaks off.
+        this.ticket.failed(&format_args!("response body: {why}"));
+        this.body.set(None);
+        Poll::Ready(Some(Err(why.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

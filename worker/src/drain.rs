@@ -1,0 +1,120 @@
+//! When a worker that was told to go does what: policy alone, no clock, no socket.
+//!
+//! ```text
+//! asked ──drain_delay──► stop accepting ──in-flight, idle linger──► nothing left ──► exit
+//!        (Stopping only)                 └──────graceful_timeout──────────────────► cut
+//! ```
+
+use std::time::Duration;
+
+use rustcorn_scoreboard::Phase;
+use rustcorn_sys::Monotonic;
+
+/// How long an idle connection may still bring a request after accepting has ended at a full stop: requests that were on
+/// their way. (While the worker is only being replaced, idle connections have until `graceful_timeout`.)
+const LINGER: Duration = Duration::from_secs(1);
+/// The same for a worker whose master has died: somebody wants to start a new one.
+const ORPHAN_LINGER: Duration = Duration::from_millis(250);
+/// Idle connections are closed this much before the end of grace, so that they are gone by then and nothing needs to be cut.
+const CLOSING_TIME: Duration = Duration::from_millis(200);
+
+/// The settings that matter here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) graceful_timeout: Duration,
+    pub(crate) drain_delay: Duration,
+}
+
+/// What the worker shall do now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Order {
+    /// Keep accepting; responses say close.
+    Accept,
+    /// Take what is queued and stop accepting; with `shut_down` for all processes. Then ask again.
+    StopAccepting {
+        /// The sockets are ours and nobody shall serve them any more.
+        shut_down: bool,
+    },
+    /// Finish what is there. Connections that are idle at `idle_ends` are closed.
+    Finish { idle_ends: Monotonic },
+    /// Nothing is left: go.
+    Done,
+    /// Time is up: drop what is left and go.
+    Cut,
+}
+
+/// A drain in progress.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    times: Times,
+    began: Monotonic,
+    orphaned: bool,
+    stopped_accepting: Option<Monotonic>,
+    /// When the master's full stop was first seen.
+    full_stop: Option<Monotonic>,
+}
+
+impl Drain {
+    pub(crate) fn new(times: Times, began: Monotonic) -> Self {
+        Self { times, began, orphaned: false, stopped_accepting: None, full_stop: None }
+    }
+
+    /// The master is dead: be quick about it.
+    pub(crate) fn orphaned(&mut self) {
+        self.orphaned = true;
+    }
+
+    pub(crate) fn began(&self) -> Monotonic {
+        self.began
+    }
+
+    pub(crate) fn accepts(&self) -> bool {
+        self.stopped_accepting.is_none()
+    }
+
+    /// What to do at `now`, when the master is in `phase` and `connections` are open. To be asked again whenever one of these
+    /// may have changed.
+    pub(crate) fn step(&mut self, now: Monotonic, phase: Phase, connections: usize) -> Order {
+        if phase != Phase::Running && self.full_stop.is_none() {
+            self.full_stop = Some(now);
+        }
+        let Some(stopped) = self.stopped_accepting else {
+            return self.accepting(now, phase);
+        };
+        let grace_ends = stopped + self.times.graceful_timeout;
+        if connections == 0 {
+            Order::Done
+        } else if now >= grace_ends {
+            Order::Cut
+        } else {
+            let latest = grace_ends - CLOSING_TIME.min(self.times.graceful_timeout / 2);
+            Order::Finish { idle_ends: self.idle_ends(stopped).map_or(latest, |end| end.min(latest)) }
+        }
+    }
+
+    fn accepting(&mut self, now: Monotonic, phase: Phase) -> Order {
+        let delay = match phase {
+            // Clients and load balancers need time to learn that this address is going away.
+            Phase::Stopping if !self.orphaned => self.times.drain_delay,
+            // Somebody else serves the sockets, or the operator is in a hurry, or nobody is left to ask.
+            _ => Duration::ZERO,
+        };
+        if now.since(self.began) < delay {
+            return Order::Accept;
+        }
+        self.stopped_accepting = Some(now);
+        // Not for an orphan: whoever holds the sockets besides the dead master (systemd, a master upgraded from it) would
+        // find them dead. The kernel frees the port when the last worker has closed its copy, which they all do now.
+        Order::StopAccepting { shut_down: !self.orphaned && matches!(phase, Phase::Stopping | Phase::StoppingNow) }
+    }
+
+    fn idle_ends(&self, stopped: Monotonic) -> Option<Monotonic> {
+        if self.orphaned {
+            return Some(stopped + ORPHAN_LINGER);
+        }
+        self.full_stop.map(|seen| seen.max(stopped) + LINGER)
+    }
+}
+
+#[cfg(test)]
+mod tests;

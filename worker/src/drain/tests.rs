@@ -1,0 +1,79 @@
+//! Stories of leaving, with scripted time.
+
+use super::*;
+
+const S: Duration = Duration::from_secs(1);
+
+fn at(seconds: u32) -> Monotonic {
+    Monotonic::from_nanos(1_000_000_000_000) + S * seconds
+}
+
+fn drain(drain_delay: Duration) -> Drain {
+    Drain::new(Times { graceful_timeout: S * 30, drain_delay }, at(0))
+}
+
+#[test]
+fn a_replaced_worker_stops_accepting_at_once_and_lets_idle_connections_linger() {
+    let mut drain = drain(S * 10);
+    assert_eq!(drain.step(at(0), Phase::Running, 3), Order::StopAccepting { shut_down: false });
+    assert_eq!(drain.step(at(0), Phase::Running, 3), Order::Finish { idle_ends: at(30) - CLOSING_TIME });
+    assert_eq!(drain.step(at(29), Phase::Running, 1), Order::Finish { idle_ends: at(30) - CLOSING_TIME });
+    assert_eq!(drain.step(at(29), Phase::Running, 0), Order::Done);
+}
+
+#[test]
+fn a_full_stop_waits_out_the_delay_then_shuts_down_then_lingers() {
+    let mut drain = drain(S * 10);
+    assert_eq!(drain.step(at(0), Phase::Stopping, 0), Order::Accept);
+    assert_eq!(drain.step(at(9), Phase::Stopping, 2), Order::Accept);
+    assert_eq!(drain.step(at(10), Phase::Stopping, 2), Order::StopAccepting { shut_down: true });
+    assert_eq!(drain.step(at(10), Phase::Stopping, 2), Order::Finish { idle_ends: at(11) });
+    assert_eq!(drain.step(at(39), Phase::Stopping, 1), Order::Finish { idle_ends: at(11) });
+    assert_eq!(drain.step(at(40), Phase::Stopping, 1), Order::Cut);
+}
+
+#[test]
+fn a_second_term_skips_the_delay() {
+    let mut drain = drain(S * 10);
+    assert_eq!(drain.step(at(0), Phase::Stopping, 1), Order::Accept);
+    assert_eq!(drain.step(at(1), Phase::StoppingNow, 1), Order::StopAccepting { shut_down: true });
+    assert_eq!(drain.step(at(1), Phase::StoppingNow, 1), Order::Finish { idle_ends: at(2) });
+}
+
+#[test]
+fn sockets_of_somebody_else_are_left_alone() {
+    let mut drain = drain(S * 10);
+    assert_eq!(drain.step(at(0), Phase::Leaving, 1), Order::StopAccepting { shut_down: false });
+    assert_eq!(drain.step(at(0), Phase::Leaving, 1), Order::Finish { idle_ends: at(1) });
+}
+
+#[test]
+fn a_full_stop_during_a_replacement_shortens_the_linger() {
+    let mut drain = drain(S * 10);
+    drain.step(at(0), Phase::Running, 1);
+    assert_eq!(drain.step(at(5), Phase::Stopping, 1), Order::Finish { idle_ends: at(6) });
+    assert_eq!(drain.step(at(7), Phase::StoppingNow, 1), Order::Finish { idle_ends: at(6) });
+}
+
+#[test]
+fn an_orphan_hurries_and_never_shuts_sockets_down() {
+    let mut drain = drain(S * 10);
+    assert_eq!(drain.step(at(0), Phase::Stopping, 1), Order::Accept);
+    drain.orphaned();
+    assert_eq!(drain.step(at(1), Phase::Stopping, 1), Order::StopAccepting { shut_down: false });
+    assert_eq!(drain.step(at(1), Phase::Stopping, 1), Order::Finish { idle_ends: at(1) + ORPHAN_LINGER });
+}
+
+#[test]
+fn a_short_grace_still_closes_the_idle_before_it_cuts() {
+    let mut drain = Drain::new(Times { graceful_timeout: S / 10, drain_delay: Duration::ZERO }, at(0));
+    drain.step(at(0), Phase::Stopping, 1);
+    assert_eq!(drain.step(at(0), Phase::Stopping, 1), Order::Finish { idle_ends: at(0) + S / 20 });
+}
+
+#[test]
+fn without_grace_everything_is_cut_at_once() {
+    let mut drain = Drain::new(Times { graceful_timeout: Duration::ZERO, drain_delay: Duration::ZERO }, at(0));
+    drain.step(at(0), Phase::Running, 1);
+    assert_eq!(drain.step(at(0), Phase::Running, 1), Order::Cut);
+}

@@ -1,0 +1,203 @@
+//! What the master gives a worker at spawn: descriptors, and where each is.
+//!
+//! The listeners are systemd's way (`LISTEN_FDS`, `LISTEN_PID`, from descriptor 3 on); the rest is in `RUSTCORN_HANDOFF`:
+//! `v=1 slot=0 generation=1 scoreboard=5 lifeline=6 ready=7 settings=8`.
+
+use std::env;
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+
+use rustcorn_config::Settings;
+use rustcorn_sys::fd::take_inherited;
+
+/// The environment variable that makes a process a worker.
+pub(crate) const VARIABLE: &str = "RUSTCORN_HANDOFF";
+/// The contract this code speaks.
+const VERSION: u32 = 1;
+/// Where systemd's contract puts the first listener (sd_listen_fds(3)).
+const FIRST_LISTENER: RawFd = 3;
+
+/// Everything that a worker is given.
+#[derive(Debug)]
+pub struct Handoff {
+    pub(crate) slot: usize,
+    pub(crate) generation: u32,
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) scoreboard: OwnedFd,
+    pub(crate) lifeline: OwnedFd,
+    pub(crate) ready: Ready,
+    pub(crate) settings: Settings,
+}
+
+impl Handoff {
+    /// Takes over what the environment tells of. `None`: nothing, so this process is not a worker.
+    ///
+    /// The variables stay in the environment (to remove them is not safe once there may be threads); a child process that
+    /// inherits them finds `LISTEN_PID` to be another's.
+    ///
+    /// # Errors
+    /// See [`HandoffError`]. A worker that cannot take over leaves with exit code 3.
+    ///
+    /// # Panics
+    /// When called a second time: descriptors have one owner.
+    #[must_use]
+    pub fn from_env() -> Option<Result<Self, HandoffError>> {
+        let handoff = env::var(VARIABLE).ok()?;
+        let variable = |name| env::var(name).unwrap_or_default();
+        Some(
+            Seats::parse(&handoff, &variable("LISTEN_FDS"), &variable("LISTEN_PID"), std::process::id())
+                .and_then(|seats| Self::take(&seats)),
+        )
+    }
+
+    fn take(seats: &Seats) -> Result<Self, HandoffError> {
+        let mut numbers: Vec<RawFd> = seats.listeners.clone().collect();
+        numbers.extend([seats.scoreboard, seats.lifeline, seats.ready, seats.settings]);
+        let mut taken = take_inherited(&numbers).map_err(HandoffError::Descriptors)?;
+        let [scoreboard, lifeline, ready, settings] = taken
+            .split_off(seats.listeners.len())
+            .try_into()
+            .expect("take_inherited gives as many as it was asked for");
+        let mut ready = Ready(ready.into());
+        let settings = read_settings(settings).inspect_err(|error| ready.failed(&error.to_string()))?;
+        Ok(Self {
+            slot: seats.slot,
+            generation: seats.generation,
+            listeners: taken,
+            scoreboard,
+            lifeline,
+            ready,
+            settings,
+        })
+    }
+}
+
+/// Siblings share the file and with it the offset, so each reads by position.
+fn read_settings(fd: OwnedFd) -> Result<Settings, HandoffError> {
+    let file = File::from(fd);
+    let unreadable = |error: io::Error| HandoffError::Settings(error.to_string());
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut text = vec![0; usize::try_from(length).expect("a length in memory")];
+    file.read_exact_at(&mut text, 0).map_err(unreadable)?;
+    let text = String::from_utf8(text).map_err(|error| HandoffError::Settings(error.to_string()))?;
+    Settings::from_toml(&text).map_err(HandoffError::Settings)
+}
+
+/// The pipe on which a worker tells the master how its boot ended.
+#[derive(Debug)]
+pub(crate) struct Ready(File);
+
+impl Ready {
+    /// The worker accepts. The pipe stays open for as long as the process lives: its end-of-file is the worker's death.
+    pub(crate) fn ready(mut self) {
+        self.tell("READY=1\n");
+        std::mem::forget(self);
+    }
+
+    /// The worker cannot boot; `reason` in one line.
+    pub(crate) fn failed(&mut self, reason: &str) {
+        self.tell(&format!("FAILED={}\n", reason.replace(['\n', '\r'], " ")));
+    }
+
+    fn tell(&mut self, message: &str) {
+        // No reader: the master is dead, and the lifeline will say so.
+        let _ = self.0.write_all(message.as_bytes());
+    }
+}
+
+/// The handoff as numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Seats {
+    slot: usize,
+    generation: u32,
+    listeners: std::ops::Range<RawFd>,
+    scoreboard: RawFd,
+    lifeline: RawFd,
+    ready: RawFd,
+    settings: RawFd,
+}
+
+impl Seats {
+    fn parse(handoff: &str, listen_fds: &str, listen_pid: &str, own_pid: u32) -> Result<Self, HandoffError> {
+        let version = field(handoff, "v")?;
+        if version != VERSION {
+            return Err(HandoffError::Version(version));
+        }
+        if listen_pid.parse() != Ok(own_pid) {
+            return Err(HandoffError::NotForUs(listen_pid.to_owned()));
+        }
+        let listeners: RawFd = listen_fds.parse().map_err(|_| HandoffError::Variable("LISTEN_FDS"))?;
+        let seats = Self {
+            slot: field(handoff, "slot")?,
+            generation: field(handoff, "generation")?,
+            listeners: FIRST_LISTENER..FIRST_LISTENER.saturating_add(listeners.max(0)),
+            scoreboard: field(handoff, "scoreboard")?,
+            lifeline: field(handoff, "lifeline")?,
+            ready: field(handoff, "ready")?,
+            settings: field(handoff, "settings")?,
+        };
+        let [a, b, c, d] = [seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
+        let distinct = a != b && a != c && a != d && b != c && b != d && c != d;
+        if distinct && [a, b, c, d].iter().all(|fd| *fd >= seats.listeners.end) {
+            Ok(seats)
+        } else {
+            Err(HandoffError::Variable(VARIABLE))
+        }
+    }
+}
+
+/// The number after `key=`. Keys that this version does not know are left alone.
+fn field<T: std::str::FromStr>(handoff: &str, key: &str) -> Result<T, HandoffError> {
+    let value = handoff.split_ascii_whitespace().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok()).ok_or(HandoffError::Variable(VARIABLE))
+}
+
+/// Why a worker cannot take over.
+#[derive(Debug)]
+pub enum HandoffError {
+    /// The master speaks another version of the contract.
+    Version(u32),
+    /// The variables were meant for another process and only inherited.
+    NotForUs(String),
+    /// A variable does not hold what it should.
+    Variable(&'static str),
+    /// A descriptor is not there.
+    Descriptors(io::Error),
+    /// The settings do not read.
+    Settings(String),
+}
+
+impl fmt::Display for HandoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(theirs) => write!(
+                f,
+                "the master hands over with version {theirs}, this program understands version {VERSION}: build both with \
+                 the same rustcorn release"
+            ),
+            Self::NotForUs(pid) => write!(
+                f,
+                "{VARIABLE} is set, but for process {pid:?}: it was inherited from a worker; unset it to start a server here"
+            ),
+            Self::Variable(name) => write!(f, "cannot understand the variable {name} that a rustcorn master sets"),
+            Self::Descriptors(error) => write!(f, "a descriptor that the master promised is missing: {error}"),
+            Self::Settings(why) => write!(f, "cannot read the settings from the master: {why}"),
+        }
+    }
+}
+
+impl Error for HandoffError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Descriptors(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! The stream under hyper: sees when bytes arrive, and ends a connection at a moment when nothing is lost by it.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustcorn_sys::socket::has_pending_bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::registry::{Connection, Registered};
+
+/// Responses up to this many bytes are joined before they are sent: well below what copying them costs more than it saves.
+const JOINED: usize = 1024;
+
+/// An accepted socket.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// A socket on the books of the worker. Dropping it takes it off, also where an upgrade has given it to the application.
+pub(crate) struct Stream {
+    socket: Socket,
+    registered: Registered,
+}
+
+impl Stream {
+    pub(crate) fn new(socket: Socket, registered: Registered) -> Self {
+        Self { socket, registered }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.registered.0
+    }
+
+    /// Whether hyper shall be told that the client is gone, so that it closes the connection in good order.
+    ///
+    /// Bytes that the kernel has, but the runtime has not told of yet, may be a whole request: then the connection stays, the
+    /// runtime's event follows at once, and the head gets the time that a head has.
+    #[cold]
+    fn ends_here(&self) -> bool {
+        !has_pending_bytes(self.socket.as_fd())
+    }
+}
+
+/// Calls one method on whichever socket it is.
+macro_rules! on_socket {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match &mut $stream.socket {
+            Socket::Tcp(socket) => Pin::new(socket).$method($($argument),*),
+            Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        // The socket's own poll_read, not a readiness loop of ours: after a short read it knows without a second system call
+        // that the socket is empty.
+        let polled = on_socket!(self, poll_read(cx, buf));
+        match polled {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => self.connection().bytes_arrived(),
+            Poll::Pending if self.connection().close_requested() && self.ends_here() => return Poll::Ready(Ok(())),
+            _ => {}
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        on_socket!(self, poll_write(cx, buf))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // Head and body of a small response arrive as two pieces. To join them here and send(2) once is cheaper than writev(2).
+        if let [head, body] = bufs
+            && head.len() + body.len() <= JOINED
+        {
+            let mut joined = [0; JOINED];
+            joined[..head.len()].copy_from_slice(head);
+            joined[head.len()..][..body.len()].copy_from_slice(body);
+            let joined = &joined[..head.len() + body.len()];
+            return on_socket!(self, poll_write(cx, joined));
+        }
+        on_socket!(self, poll_write_vectored(cx, bufs))
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        true // both kinds of socket are
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // a socket has no buffer of its own
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_socket!(self, poll_shutdown(cx))
+    }
+}

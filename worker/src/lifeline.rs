@@ -1,0 +1,72 @@
+//! The lifeline: a pipe whose only writer is the master. When it ends, the master is dead, however it died.
+//!
+//! A thread of its own waits for that, so that an application that blocks the runtime cannot keep an orphan alive.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use rustcorn_sys::log::{Level, line};
+use tokio::sync::oneshot;
+
+/// Beyond `graceful_timeout`: the runtime's own chance to cut what is left.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The worker's end of the watch.
+pub(crate) struct Lifeline {
+    serving: Arc<AtomicBool>,
+    /// Its drop tells the thread that the worker is on its way out.
+    _leaving: Sender<()>,
+}
+
+impl Lifeline {
+    /// Starts to watch. The receiver hears of the master's death once [`Self::serves`] was called; before that there is
+    /// nothing to finish, and the process ends on the spot. After it the worker has `graceful_timeout` to leave by itself.
+    pub(crate) fn watch(pipe: OwnedFd, graceful_timeout: Duration) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        let (tell, told) = oneshot::channel();
+        let (leaving, left) = channel();
+        let serving = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&serving);
+        let thread = move || {
+            wait_for_end(pipe);
+            line(Level::Info, format_args!("Parent changed, shutting down: worker (pid: {})", std::process::id()));
+            let patience = if seen.load(Relaxed) { graceful_timeout + MARGIN } else { Duration::ZERO };
+            let _ = tell.send(()); // no receiver: the worker is leaving as it is
+            end_if_still_here(&left, patience);
+        };
+        std::thread::Builder::new().name("lifeline".to_owned()).stack_size(128 * 1024).spawn(thread)?;
+        Ok((Self { serving, _leaving: leaving }, told))
+    }
+
+    /// From now on there may be requests to finish.
+    pub(crate) fn serves(&self) {
+        self.serving.store(true, Relaxed);
+    }
+}
+
+fn wait_for_end(pipe: OwnedFd) {
+    let mut pipe = File::from(pipe);
+    let mut byte = [0];
+    loop {
+        match pipe.read(&mut byte) {
+            Ok(0) => return,
+            Ok(_) => {} // nothing is ever written; it would mean nothing
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return, // a lifeline that cannot be read protects nothing
+        }
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the main thread is blocked by the application and cannot return from main"
+)]
+fn end_if_still_here(left: &Receiver<()>, patience: Duration) {
+    if left.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,242 @@
+//! The open connections of this worker, and what each of them is doing.
+//!
+//! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
+//! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustcorn_sys::Monotonic;
+
+use crate::shared::Shared;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub(crate) enum Phase {
+    /// Accepted; has sent nothing yet.
+    New = 0,
+    /// Between two requests.
+    Idle = 1,
+    /// Some bytes of a request head are here.
+    ReadingHead = 2,
+    /// A request is with the application.
+    InRequest = 3,
+    /// No longer HTTP (websocket, CONNECT): the application has it, no limit of ours applies.
+    Upgraded = 4,
+}
+
+/// Phase, close request and time in one word: `nanoseconds << 4 | close << 3 | phase`. Nanoseconds 0 means "not stamped yet":
+/// the sweep stamps it, which saves a reading of the clock per request and is late by at most one sweep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+impl Word {
+    const CLOSE: u64 = 1 << 3;
+
+    fn new(phase: Phase, since: Option<Monotonic>) -> Self {
+        Self(since.map_or(0, Monotonic::as_nanos) << 4 | phase as u64)
+    }
+
+    const fn phase(self) -> Phase {
+        match self.0 & 7 {
+            0 => Phase::New,
+            1 => Phase::Idle,
+            2 => Phase::ReadingHead,
+            3 => Phase::InRequest,
+            _ => Phase::Upgraded,
+        }
+    }
+
+    const fn since(self) -> Option<Monotonic> {
+        match self.0 >> 4 {
+            0 => None,
+            nanos => Some(Monotonic::from_nanos(nanos)),
+        }
+    }
+
+    const fn close(self) -> bool {
+        self.0 & Self::CLOSE != 0
+    }
+}
+
+/// One connection, shared by its stream, its request and the sweep.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    word: AtomicU64,
+    /// Wakes the task that serves the connection. A tokio task has one waker for its whole life, so it is stored once.
+    waker: OnceLock<Waker>,
+    /// Where the registry holds it.
+    position: AtomicUsize,
+}
+
+impl Connection {
+    fn load(&self) -> Word {
+        Word(self.word.load(Relaxed))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.load().phase()
+    }
+
+    /// Enters a phase. A close request belongs to the phase it was made in and lapses with it.
+    pub(crate) fn enter(&self, phase: Phase, since: Option<Monotonic>) {
+        self.word.store(Word::new(phase, since).0, Relaxed);
+    }
+
+    /// Bytes have arrived. The head's time counts from its first byte: more of them change nothing.
+    pub(crate) fn bytes_arrived(&self) {
+        if matches!(self.phase(), Phase::New | Phase::Idle) {
+            self.enter(Phase::ReadingHead, None);
+        }
+    }
+
+    /// Whether the connection shall end if nothing has arrived on it.
+    pub(crate) fn close_requested(&self) -> bool {
+        self.load().close()
+    }
+
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
+    }
+
+    /// Asks the connection to end, provided it is still as `seen`.
+    fn request_close(&self, seen: Word) {
+        let asked = self.word.compare_exchange(seen.0, seen.0 | Word::CLOSE, Relaxed, Relaxed).is_ok();
+        if asked && let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Enforces the limits on one connection.
+    fn check(&self, now: Monotonic, limits: &Limits) {
+        let mut seen = self.load();
+        let since = match seen.since() {
+            Some(since) => since,
+            None => {
+                let stamped = Word(Word::new(seen.phase(), Some(now)).0 | seen.0 & Word::CLOSE);
+                if self.word.compare_exchange(seen.0, stamped.0, Relaxed, Relaxed).is_err() {
+                    return; // it has just moved on
+                }
+                seen = stamped;
+                now
+            }
+        };
+        let over = |limit: Option<Duration>| limit.is_some_and(|limit| now.since(since) >= limit);
+        let overdue = match seen.phase() {
+            Phase::New => over(limits.header) || limits.idle_ends.is_some_and(|end| now >= end),
+            Phase::Idle => over(limits.keepalive) || limits.idle_ends.is_some_and(|end| now >= end),
+            Phase::ReadingHead => over(limits.header),
+            Phase::InRequest | Phase::Upgraded => false,
+        };
+        if overdue {
+            self.request_close(seen);
+        }
+    }
+}
+
+/// Takes the connection off the books when the stream is dropped, wherever that happens.
+pub(crate) struct Registered(pub(crate) Arc<Connection>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.0.shared.registry.remove(&self.0);
+        self.0.shared.writer.connection_closed();
+    }
+}
+
+/// What a sweep enforces; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// From the first byte of a head (or the accept) to its last.
+    pub(crate) header: Option<Duration>,
+    /// Between two requests.
+    pub(crate) keepalive: Option<Duration>,
+    /// The moment from which no connection may be idle: the end of a drain.
+    pub(crate) idle_ends: Option<Monotonic>,
+}
+
+/// How many connections do what, for log lines and the drain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) all: usize,
+    pub(crate) in_flight: usize,
+}
+
+#[derive(Default)]
+struct Inner {
+    open: Vec<Arc<Connection>>,
+    /// The run loop, when it waits for the number to go down.
+    watcher: Option<Waker>,
+}
+
+/// All open connections. Locked when one comes or goes and by the sweep, never by a request.
+#[derive(Default)]
+pub(crate) struct Registry {
+    inner: Mutex<Inner>,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner) // no code of ours panics in between
+    }
+
+    /// Puts a connection on the books.
+    pub(crate) fn add(&self, shared: &Arc<Shared>) -> Registered {
+        let mut inner = self.lock();
+        let connection = Arc::new(Connection {
+            shared: Arc::clone(shared),
+            word: AtomicU64::new(Word::new(Phase::New, None).0),
+            waker: OnceLock::new(),
+            position: AtomicUsize::new(inner.open.len()),
+        });
+        inner.open.push(Arc::clone(&connection));
+        shared.writer.connection_opened();
+        Registered(connection)
+    }
+
+    fn remove(&self, connection: &Connection) {
+        let mut inner = self.lock();
+        let position = connection.position.load(Relaxed);
+        inner.open.swap_remove(position);
+        if let Some(moved) = inner.open.get(position) {
+            moved.position.store(position, Relaxed);
+        }
+        let watcher = inner.watcher.take();
+        drop(inner); // a waker may run code of the runtime
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Ready when fewer than `limit` connections are open.
+    pub(crate) fn poll_below(&self, cx: &mut Context<'_>, limit: usize) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.open.len() < limit {
+            return Poll::Ready(());
+        }
+        inner.watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Enforces `limits` on all connections.
+    pub(crate) fn sweep(&self, now: Monotonic, limits: &Limits) {
+        // Waking a task only queues it, so nothing comes back here for the lock.
+        self.lock().open.iter().for_each(|connection| connection.check(now, limits));
+    }
+
+    pub(crate) fn census(&self) -> Census {
+        let inner = self.lock();
+        let in_flight = inner.open.iter().filter(|connection| connection.phase() == Phase::InRequest).count();
+        Census { all: inner.open.len(), in_flight }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! One connection: hyper on the worker's stream, with the application behind the counting service.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use rustcorn_sys::log::{Level, line};
+use tower_service::Service;
+
+use crate::count::{BoxError, Counted, chain};
+use crate::io::{Socket, Stream};
+use crate::registry::Connection;
+use crate::shared::Shared;
+
+/// HTTP/1.1 as all connections speak it.
+pub(crate) fn protocol() -> Builder {
+    let mut builder = Builder::new();
+    // hyper's timer would be reset for each request; the sweep does this for all connections at once (see registry.rs).
+    builder.header_read_timeout(None);
+    builder
+}
+
+pin_project! {
+    /// The task of one connection.
+    pub(crate) struct Serving<S>
+    where
+        S: Service<Request<Incoming>>,
+        Counted<S>: hyper::service::HttpService<Incoming>,
+    {
+        #[pin]
+        http: UpgradeableConnection<TokioIo<Stream>, Counted<S>>,
+        connection: Arc<Connection>,
+    }
+}
+
+impl<S, B> Serving<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Puts an accepted socket on the books, ready to be spawned.
+    pub(crate) fn new(protocol: &Builder, shared: &Arc<Shared>, socket: Socket, service: S) -> Self {
+        let registered = shared.registry.add(shared);
+        let connection = Arc::clone(&registered.0);
+        let counted = Counted { service, connection: Arc::clone(&connection) };
+        let stream = TokioIo::new(Stream::new(socket, registered));
+        Self { http: protocol.serve_connection(stream, counted).with_upgrades(), connection }
+    }
+}
+
+impl<S, B> Future for Serving<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.connection.set_waker(cx.waker());
+        if let Err(error) = ready!(this.http.poll(cx)) {
+            // Malformed requests, clients that left: hyper has answered what can be answered.
+            line(Level::Debug, format_args!("Connection ended: {}", chain(&error)));
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,60 @@
+//! What all parts of one worker share: its seat on the scoreboard, its open connections, and what a drain changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustcorn_scoreboard::Writer;
+use rustcorn_sys::Monotonic;
+
+use crate::registry::{Limits, Registry};
+
+/// One per worker process.
+pub(crate) struct Shared {
+    pub(crate) writer: Writer,
+    pub(crate) registry: Registry,
+    header: Option<Duration>,
+    keepalive: Option<Duration>,
+    /// Nanoseconds since boot from which no connection may be idle; 0 = not yet known.
+    idle_ends: AtomicU64,
+    /// Every response from now on says `Connection: close`.
+    says_close: AtomicBool,
+}
+
+impl Shared {
+    /// `keepalive` zero: a connection serves one request; `header_timeout` zero: no limit.
+    pub(crate) fn new(writer: Writer, keepalive: Duration, header_timeout: Duration) -> Arc<Self> {
+        let limit = |limit: Duration| (!limit.is_zero()).then_some(limit);
+        Arc::new(Self {
+            writer,
+            registry: Registry::default(),
+            header: limit(header_timeout),
+            keepalive: limit(keepalive),
+            idle_ends: AtomicU64::new(0),
+            says_close: AtomicBool::new(keepalive.is_zero()),
+        })
+    }
+
+    pub(crate) fn says_close(&self) -> bool {
+        self.says_close.load(Relaxed)
+    }
+
+    /// From now on each response is the last on its connection.
+    pub(crate) fn say_close(&self) {
+        self.says_close.store(true, Relaxed);
+    }
+
+    /// From `end` on connections that are idle are closed.
+    pub(crate) fn end_idle_at(&self, end: Monotonic) {
+        self.idle_ends.store(end.as_nanos(), Relaxed);
+    }
+
+    /// Asks the connections that are over a limit to close.
+    pub(crate) fn sweep(&self, now: Monotonic) {
+        let idle_ends = match self.idle_ends.load(Relaxed) {
+            0 => None,
+            nanos => Some(Monotonic::from_nanos(nanos)),
+        };
+        self.registry.sweep(now, &Limits { header: self.header, keepalive: self.keepalive, idle_ends });
+    }
+}

@@ -1,0 +1,89 @@
+//! What the outside asks of a worker: signals, and the death of the master.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use rustcorn_sys::log::{Level, line};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// Something asked of this worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wish {
+    /// Leave without losing a request.
+    Drain,
+    /// Leave at once.
+    Quit,
+    /// The master has died: leave soon.
+    Orphaned,
+}
+
+/// Where wishes come from; tests have their own.
+pub(crate) trait Wishes {
+    /// The next wish.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Wish>;
+}
+
+/// What a signal does.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Wish(Wish),
+    /// Meant for the master; the line says so.
+    Misdirected(&'static str),
+}
+
+/// Signals of this process, and the lifeline.
+pub(crate) struct OsWishes {
+    signals: Vec<(Signal, Meaning)>,
+    lifeline: Option<oneshot::Receiver<()>>,
+}
+
+impl OsWishes {
+    /// From here on the signals are heard; before, they have their default actions. To be called inside the runtime.
+    pub(crate) fn listen(lifeline: oneshot::Receiver<()>) -> io::Result<Self> {
+        // These mean something to a master only, and are sent to all by a terminal or by mistake. Once heard, their default
+        // action (to stop or end the process) is gone for good.
+        for kind in [SignalKind::user_defined1(), SignalKind::window_change(), SIGTTIN, SIGTTOU] {
+            drop(signal(kind)?);
+        }
+        let heard = [
+            (SignalKind::terminate(), Meaning::Wish(Wish::Drain)),
+            (SignalKind::interrupt(), Meaning::Wish(Wish::Quit)),
+            (SignalKind::quit(), Meaning::Wish(Wish::Quit)),
+            (SignalKind::hangup(), Meaning::Misdirected("SIGHUP (reload)")),
+            (SignalKind::user_defined2(), Meaning::Misdirected("SIGUSR2 (upgrade)")),
+        ];
+        let signals = heard.into_iter().map(|(kind, meaning)| Ok((signal(kind)?, meaning)));
+        Ok(Self { signals: signals.collect::<io::Result<_>>()?, lifeline: Some(lifeline) })
+    }
+}
+
+const SIGTTIN: SignalKind = SignalKind::from_raw(21);
+const SIGTTOU: SignalKind = SignalKind::from_raw(22);
+
+impl Wishes for OsWishes {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Wish> {
+        for (signal, meaning) in &mut self.signals {
+            while let Poll::Ready(Some(())) = signal.poll_recv(cx) {
+                match *meaning {
+                    Meaning::Wish(wish) => return Poll::Ready(wish),
+                    Meaning::Misdirected(name) => line(
+                        Level::Warning,
+                        format_args!("A worker does not act on {name}: send it to the master (pid {})", parent()),
+                    ),
+                }
+            }
+        }
+        if let Some(lifeline) = &mut self.lifeline
+            && std::pin::Pin::new(lifeline).poll(cx).is_ready()
+        {
+            self.lifeline = None;
+            return Poll::Ready(Wish::Orphaned);
+        }
+        Poll::Pending
+    }
+}
+
+fn parent() -> u32 {
+    std::os::unix::process::parent_id()
+}
