@@ -60,7 +60,7 @@ settings! {
         or "PORT" any_interface,
         "Addresses to listen on. Port 8000 where none is named, port 0 for one that the kernel chooses, no host for \
          every IPv4 interface. Given several times, or with commas, for several addresses.";
-    backlog: u32 = "2048", Whole(1, 65_535), "--backlog" "N", Workers,
+    backlog: u32 = "2048", Whole(1, 65_535), "--backlog" "N", Both,
         "Connections that may wait to be accepted, per address. The kernel lowers it to net.core.somaxconn without a word.";
     workers: usize = "auto", Workers(Whole(1, 1024)), "-w --workers" "N", Master,
         or "WEB_CONCURRENCY" unchanged,
@@ -74,7 +74,7 @@ settings! {
          for a request: a worker that waits is alive.";
     graceful_timeout: Duration = "30", Time(0, 24 * HOUR), "--graceful-timeout" "SECONDS", Both,
         "Time that a worker has to finish its requests once it was asked to leave; then it is killed.";
-    drain_delay: Duration = "0", Time(0, HOUR), "--drain-delay" "SECONDS", Workers,
+    drain_delay: Duration = "0", Time(0, HOUR), "--drain-delay" "SECONDS", Both,
         "On a stop, time to go on accepting connections before the drain begins, so that a load balancer notices first.";
     boot_timeout: Duration = "60", Time(100, HOUR), "--boot-timeout" "SECONDS", Master,
         "Time that a new worker has to become ready; then it is killed.";

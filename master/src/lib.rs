@@ -17,7 +17,6 @@ use rustcorn_config::{Invocation, Mode};
 
 pub use os_world::{Launch, Program, Resolve};
 
-
 /// Everything a master does, from the command line (the program's name first) to the exit code: 0 stopped as asked, 1
 /// configuration or bind error, 2 bad command line, 3 workers failed to boot, 4 the application refused to load.
 pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitCode {

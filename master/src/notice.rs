@@ -256,7 +256,12 @@ impl fmt::Display for Notice {
             Self::StopReason { app_refused: false } => f.write_str("Reason: Worker failed to boot."),
             Self::ReapedStranger { pid } => write!(f, "Reaped unknown child process {pid}"),
             Self::StatsdTrouble { to, error, lost } => {
-                write!(f, "Cannot send metrics to {to}: {error} ({lost} datagrams lost so far); serving goes on")
+                write!(f, "Cannot send metrics to {to}: {error}; ")?;
+                match lost {
+                    0 => f.write_str("they are kept and sent later"),
+                    1 => f.write_str("1 datagram was lost"),
+                    lost => write!(f, "{lost} datagrams were lost"),
+                }
             }
             Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
         }

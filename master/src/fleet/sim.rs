@@ -96,9 +96,9 @@ impl Os {
         self.processes.iter().filter(|(_, process)| **process == state).map(|(id, _)| *id).collect()
     }
 
-    fn apply(&mut self, rng: &mut Rng, action: Action) {
+    fn apply(&mut self, rng: &mut Rng, action: &Action) {
         assert_eq!(self.exit, None, "nothing comes after Exit: {action:?}");
-        match action {
+        match *action {
             Action::Spawn(id) => self.spawn(rng, id),
             Action::Signal(id, sig) => self.signal(id, sig),
             Action::Load(generation) => {
@@ -126,7 +126,7 @@ impl Os {
             Action::CloseListeners => {
                 assert!(self.stopping);
             }
-            Action::Say(Notice::WorkerFailedToBoot { .. } | Notice::WorkerTimeout { .. }) | Action::Say(_) => {}
+            Action::Say(_) => {}
             Action::Exit(code) => {
                 assert!(self.processes.is_empty(), "the master never leaves before its workers");
                 assert!(code == 0 || !self.ever_ready, "only a failed first start exits with {code}");
@@ -264,7 +264,7 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
     for event in events {
         os.deliver(&event);
         for action in fleet.step(os.now, event) {
-            os.apply(rng, action);
+            os.apply(rng, &action);
         }
     }
     // After the round: one that became ready in the moment its boot_timeout passed was killed all the same.

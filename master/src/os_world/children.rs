@@ -6,10 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustcorn_scoreboard::{Board, Counts};
+use rustcorn_sys::Pid;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Child, Command, Exit, reap, spawn};
-use rustcorn_sys::Pid;
 
 use super::generation::{Resources, c_string};
 use crate::fleet::{Event, Fate, WorkerId};
@@ -175,6 +175,7 @@ impl Process {
 }
 
 fn exec_failed(errno: &str) -> String {
-    let error = errno.parse().map_or_else(|_| errno.to_owned(), |errno| io::Error::from_raw_os_error(errno).to_string());
+    let error =
+        errno.parse().map_or_else(|_| errno.to_owned(), |errno| io::Error::from_raw_os_error(errno).to_string());
     format!("the program cannot be executed: {error}")
 }

@@ -166,7 +166,9 @@ fn look_up(word: &str) -> Option<PathBuf> {
 
 fn not_found(word: &str) -> String {
     if word.contains('/') {
-        format!("there is no file {word}; build the program first, or write its path as seen from the working directory")
+        format!(
+            "there is no file {word}; build the program first, or write its path as seen from the working directory"
+        )
     } else {
         format!("no program {word} in PATH; write its path, such as ./{word}")
     }

@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use rustcorn_config::Invocation;
 use rustcorn_scoreboard::{Board, Counts};
+use rustcorn_sys::Monotonic;
 use rustcorn_sys::fd::wait_readable;
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
-use rustcorn_sys::Monotonic;
 
 use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
 use crate::listeners::{Listener, without_number};
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, Statsd};
+use crate::statsd::{Gauges, Statsd, Trouble};
 use children::Children;
 use generation::OwnProgram;
 pub use generation::{Launch, Program, Resolve};
@@ -39,7 +39,7 @@ pub(crate) struct OsWorld {
     in_force: Generation,
     /// Answers to actions, for the next round.
     answers: Vec<Event>,
-    statsd: Option<Metrics>,
+    metrics: Option<Metrics>,
     /// What the statsd server was told of.
     told: Counts,
 }
@@ -50,7 +50,7 @@ struct Metrics {
 }
 
 impl OsWorld {
-    /// Listens to signals, binds, opens the program: all that can fail before the first worker. 
+    /// Listens to signals, binds, opens the program: all that can fail before the first worker.
     pub(crate) fn start(invocation: Invocation, resolve: Resolve) -> Result<(Self, Plan), Refusal> {
         let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
         let signals = Signals::listen().map_err(cannot("listen to signals"))?;
@@ -76,7 +76,7 @@ impl OsWorld {
             generations: BTreeMap::from([(first, resources)]),
             in_force: first,
             answers: vec![Event::Tick],
-            statsd: None,
+            metrics: None,
             told: Counts::default(),
         };
         world.start_metrics();
@@ -89,8 +89,9 @@ impl OsWorld {
 
     /// Waits for something to happen, at most until `deadline`. The master's only blocking call.
     pub(crate) fn wait(&mut self, deadline: Option<Monotonic>) -> io::Result<Vec<Event>> {
-        let due = deadline.into_iter().chain(self.statsd.as_ref().map(|metrics| metrics.due)).min();
-        let patience = if self.answers.is_empty() { due.map(|due| due.since(self.now())) } else { Some(Duration::ZERO) };
+        let due = deadline.into_iter().chain(self.metrics.as_ref().map(|metrics| metrics.due)).min();
+        let patience =
+            if self.answers.is_empty() { due.map(|due| due.since(self.now())) } else { Some(Duration::ZERO) };
         let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(self.children.descriptors()).collect();
         wait_readable(&watched, patience)?;
 
@@ -129,7 +130,7 @@ impl OsWorld {
             }
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
-                self.send_metrics();
+                self.finish_metrics();
                 return Some(code);
             }
         }
@@ -181,12 +182,14 @@ impl OsWorld {
         }
         if changed(&["backlog"]) {
             for listener in &new.listeners {
-                complain(listener.set_backlog(new.settings.backlog), || format!("set the backlog of {}", listener.url()));
+                complain(listener.set_backlog(new.settings.backlog), || {
+                    format!("set the backlog of {}", listener.url())
+                });
             }
         }
         log::set_level(new.settings.loglevel);
         if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
-            self.send_metrics(); // what was counted so far goes where it was configured to go
+            self.finish_metrics(); // what was counted so far goes where it was configured to go
             self.start_metrics();
         }
         // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
@@ -194,29 +197,38 @@ impl OsWorld {
 
     fn start_metrics(&mut self) {
         let settings = self.generations.get(&self.in_force).map(|resources| &resources.settings);
-        self.statsd = settings.and_then(Statsd::new).map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
+        let statsd = settings.and_then(Statsd::new);
+        self.metrics = statsd.map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
     }
 
     fn send_metrics_if_due(&mut self) {
         let now = self.now();
-        if let Some(metrics) = &mut self.statsd
-            && now >= metrics.due
-        {
+        if self.metrics.as_ref().is_none_or(|metrics| now < metrics.due) {
+            return;
+        }
+        let (news, gauges) = self.news();
+        if let Some(metrics) = &mut self.metrics {
             metrics.due = now + metrics.statsd.interval();
-            self.send_metrics();
+            report(metrics.statsd.flush(&news, &gauges, now));
         }
     }
 
-    fn send_metrics(&mut self) {
+    /// The last metrics this server gets, with a little more patience.
+    fn finish_metrics(&mut self) {
         let now = self.now();
+        if let Some(metrics) = self.metrics.take() {
+            let (news, gauges) = self.news();
+            report(metrics.statsd.finish(&news, &gauges, now));
+        }
+    }
+
+    /// What happened since the last time this was asked.
+    fn news(&mut self) -> (Counts, Gauges) {
         let mut totals = self.children.totals(&self.board);
         log_counts::add_to(&mut totals);
-        let Some(metrics) = &mut self.statsd else { return };
-        let gauges = Gauges { workers: self.children.active() };
-        if let Some(trouble) = metrics.statsd.flush(&totals.since(&self.told), &gauges, now) {
-            Notice::StatsdTrouble { to: trouble.to, error: trouble.error, lost: trouble.lost }.say();
-        }
+        let news = totals.since(&self.told);
         self.told = totals;
+        (news, Gauges { workers: self.children.active() })
     }
 
     /// What only the scoreboard knows.
@@ -225,11 +237,18 @@ impl OsWorld {
             Notice::WorkerTimeout { slot, pid, silent, .. } => {
                 let now = self.now();
                 let polled = self.board.polled(slot.0);
-                let polled = polled.iter().map(|polled| format!("{} for {:.1?}", polled.request, now.since(polled.since)));
+                let polled =
+                    polled.iter().map(|polled| format!("{} for {:.1?}", polled.request, now.since(polled.since)));
                 Notice::WorkerTimeout { slot, pid, silent, polled: polled.collect() }
             }
             other => other,
         }
+    }
+}
+
+fn report(trouble: Option<Trouble>) {
+    if let Some(Trouble { to, error, lost }) = trouble {
+        Notice::StatsdTrouble { to, error, lost }.say();
     }
 }
 

@@ -1,6 +1,5 @@
 //! Stories against real sockets and two readers that count as Etsy's statsd and the Prometheus exporter do.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -8,85 +7,12 @@ use std::path::PathBuf;
 use rustcorn_config::StatsdHost;
 
 use super::*;
+use server::{Server, drain_udp, drain_unix};
+
+mod server;
 
 const GAUGES: Gauges = Gauges { workers: 3 };
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What a server made of the lines.
-#[derive(Default, Debug)]
-struct Server {
-    counters: BTreeMap<String, u64>,
-    gauges: BTreeMap<String, u64>,
-    /// Timers by name: as Etsy's server counts, as the exporter does, and the sum of the milliseconds.
-    timers: BTreeMap<String, (f64, u64, f64)>,
-    tags: Vec<String>,
-    longest: usize,
-}
-
-impl Server {
-    fn read(&mut self, datagram: &[u8]) {
-        self.longest = self.longest.max(datagram.len());
-        for line in std::str::from_utf8(datagram).unwrap().split('\n') {
-            let (name, rest) = line.split_once(':').unwrap();
-            let name = name.to_owned();
-            let mut parts = rest.split('|');
-            let (value, kind) = (parts.next().unwrap(), parts.next().unwrap());
-            let (mut rate, mut tags) = (1.0_f64, "");
-            for part in parts {
-                match part.split_at(1) {
-                    ("@", text) => rate = text.parse().unwrap(),
-                    ("#", text) => tags = text,
-                    _ => panic!("{line}"),
-                }
-            }
-            match kind {
-                "c" => *self.counters.entry(name).or_default() += value.parse::<u64>().unwrap(),
-                "g" => _ = self.gauges.insert(name, value.parse().unwrap()),
-                "ms" => {
-                    let timer = self.timers.entry(name).or_default();
-                    timer.0 += 1.0 / rate;
-                    timer.1 += (1.0 / rate) as u64;
-                    timer.2 += value.parse::<f64>().unwrap() / rate;
-                }
-                _ => panic!("{line}"),
-            }
-            if !self.tags.iter().any(|seen| seen == tags) {
-                self.tags.push(tags.to_owned());
-            }
-        }
-    }
-
-    /// Requests, by each way to count them.
-    fn requests(&self) -> [u64; 4] {
-        let counter = |name: &str| -> u64 {
-            self.counters.iter().filter(|(key, _)| key.contains(name)).map(|(_, count)| *count).sum()
-        };
-        let (etsy, exporter, _) = self.timers.values().next().copied().unwrap_or_default();
-        assert_eq!(etsy.fract(), 0.0);
-        [counter("gunicorn.requests"), counter("gunicorn.request.status."), etsy as u64, exporter]
-    }
-}
-
-/// Everything that has arrived at the socket; loopback delivers before `send` returns.
-fn drain(server: &mut Server, mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>) -> usize {
-    let mut buffer = vec![0; 65_536];
-    let mut datagrams = 0;
-    while let Ok(length) = receive(&mut buffer) {
-        server.read(&buffer[..length]);
-        datagrams += 1;
-    }
-    datagrams
-}
-
-fn drain_udp(server: &mut Server, socket: &UdpSocket) -> usize {
-    socket.set_nonblocking(true).unwrap();
-    drain(server, |buffer| socket.recv(buffer))
-}
-
-fn drain_unix(server: &mut Server, socket: &UnixDatagram) -> usize {
-    socket.set_nonblocking(true).unwrap();
-    drain(server, |buffer| socket.recv(buffer))
-}
 
 fn statsd(host: StatsdHost, prefix: &str, tags: &str) -> Statsd {
     let mut settings = Settings::defaults();
@@ -251,7 +177,7 @@ fn a_line_longer_than_a_datagram_goes_alone() {
 
 /// A port that nobody else takes: not from the range of the kernel's choice, and on an address of one test's own.
 fn own_port(last: u8) -> (StatsdHost, SocketAddr) {
-    (udp_host(&format!("127.86.75.{last}"), 8125), SocketAddr::from(([127, 86, 75, last], 8125)))
+    (udp_host(&format!("127.86.75.{last}"), 18_125), SocketAddr::from(([127, 86, 75, last], 18_125)))
 }
 
 #[test]
@@ -263,7 +189,7 @@ fn a_server_that_starts_late_gets_everything_once() {
         troubles.extend(statsd.flush(&requests(10), &GAUGES, at(tick)).map(|trouble| (tick, trouble)));
     }
     let error = "Connection refused (os error 111)".to_owned();
-    let trouble = Trouble { to: "127.86.75.1:8125".to_owned(), error, lost: 0 };
+    let trouble = Trouble { to: "127.86.75.1:18125".to_owned(), error, lost: 0 };
     assert_eq!(troubles, [(0, trouble.clone()), (30, trouble)], "one line per period, and nothing is lost");
     let socket = UdpSocket::bind(address).unwrap();
     let mut server = Server::default();
@@ -332,8 +258,8 @@ fn a_refusal_from_afar_costs_what_was_sent_before_it_and_no_more() {
 
 #[test]
 fn names_are_looked_up_once_a_minute_and_every_address_is_tried() {
-    let dead = SocketAddr::from(([127, 86, 75, 4], 8125));
-    let socket = UdpSocket::bind("[::1]:0").unwrap();
+    let dead = SocketAddr::from(([127, 86, 75, 4], 18_125));
+    let socket = UdpSocket::bind("[::1]:0").or_else(|_| UdpSocket::bind("127.86.75.6:0")).unwrap(); // not all have IPv6
     let alive = socket.local_addr().unwrap();
     let asked = std::rc::Rc::new(std::cell::Cell::new(0));
     let count = asked.clone();
