@@ -246,7 +246,7 @@ impl fmt::Display for Notice {
             Self::HangUp => f.write_str("Hang up: Master"),
             Self::ReloadRefused => f.write_str("Reload refused: the server is stopping"),
             Self::Reloaded { generation } => write!(f, "Reloaded: generation {generation} is serving"),
-            Self::SettingChanged { change } => write!(f, "Changed: {change}"),
+            Self::SettingChanged { change } => write!(f, "Setting {change}"),
             Self::ReloadFailed { reason, kept } => {
                 write!(f, "Reload failed: {reason}; generation {kept} goes on serving, nothing was changed")
             }
