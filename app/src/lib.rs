@@ -36,6 +36,7 @@
 
 pub mod builtin;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use http::{Request, Response};
@@ -92,7 +93,8 @@ fn as_worker_or_master(
         None => rustcorn_master::main(std::env::args_os(), Box::new(resolve)),
         Some(Ok(handoff)) => worker(handoff),
         Some(Err(error)) => {
-            eprintln!("Error: {error}");
+            // Where nobody can be told, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "Error: {error}");
             ExitCode::from(FAILED_TO_BOOT)
         }
     }

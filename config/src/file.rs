@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use toml::Spanned;
@@ -30,6 +31,10 @@ impl Source {
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
         let name: String = path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         let cannot = |why: &str, remedy: &str| Problem::general(format!("cannot read {name}: {why}; {remedy}"));
+        // To open one would wait for a writer, for ever perhaps, and a reload could not read it again.
+        if path.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+            return Err(cannot("it is a pipe", "name a file that can be read again on a reload"));
+        }
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
         match read {

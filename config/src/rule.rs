@@ -85,26 +85,57 @@ pub(crate) struct Time(pub(crate) u64, pub(crate) u64);
 
 impl Rule<Duration> for Time {
     fn allowed(&self) -> String {
-        let bound = |millis| duration::show(Duration::from_millis(millis));
-        format!("a time from {} to {} seconds, such as 10, 0.5, \"500ms\" or \"2m\"", bound(self.0), bound(self.1))
+        format!("{}, such as 10, 0.5, \"500ms\" or \"2m\"", self.span())
     }
 
     fn parse(&self, input: &Input) -> Result<Duration, String> {
-        let plain = input.number().and_then(duration::parse_seconds);
-        let value = plain.or_else(|| input.text().and_then(duration::parse_with_unit));
-        let bounds = Duration::from_millis(self.0)..=Duration::from_millis(self.1);
-        match (value, input) {
-            (Some(value), _) if bounds.contains(&value) => Ok(value),
-            (None, Input::Text(text)) if duration::parse_seconds(text.trim()).is_some() => {
-                let number = text.trim();
-                Err(format!("{text:?} is text without a unit; write {number} or \"{number}s\""))
-            }
-            _ => Err(input.refused(&self.allowed())),
-        }
+        time(input, |value| self.contains(value), || self.allowed())
     }
 
     fn show(&self, value: &Duration) -> String {
         duration::show(*value)
+    }
+}
+
+impl Time {
+    fn contains(&self, value: Duration) -> bool {
+        (Duration::from_millis(self.0)..=Duration::from_millis(self.1)).contains(&value)
+    }
+
+    fn span(&self) -> String {
+        let bound = |millis| duration::show(Duration::from_millis(millis));
+        format!("a time from {} to {} seconds", bound(self.0), bound(self.1))
+    }
+}
+
+/// As [`Time`], or zero for "off".
+pub(crate) struct TimeOrOff(pub(crate) Time);
+
+impl Rule<Duration> for TimeOrOff {
+    fn allowed(&self) -> String {
+        format!("0 (off) or {}, such as 10, 1.5 or \"2m\"", self.0.span())
+    }
+
+    fn parse(&self, input: &Input) -> Result<Duration, String> {
+        time(input, |value| value.is_zero() || self.0.contains(value), || self.allowed())
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        duration::show(*value)
+    }
+}
+
+/// Reads a time in any of its forms.
+fn time(input: &Input, fits: impl Fn(Duration) -> bool, allowed: impl Fn() -> String) -> Result<Duration, String> {
+    let plain = input.number().and_then(duration::parse_seconds);
+    let value = plain.or_else(|| input.text().and_then(duration::parse_with_unit));
+    match (value, input) {
+        (Some(value), _) if fits(value) => Ok(value),
+        (None, Input::Text(text)) if duration::parse_seconds(text.trim()).is_some() => {
+            let number = text.trim();
+            Err(format!("{text:?} is text without a unit; write {number} or \"{number}s\""))
+        }
+        _ => Err(input.refused(&allowed())),
     }
 }
 

@@ -7,7 +7,7 @@ use rustcorn_sys::log::Level;
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::input::Input;
-use crate::rule::{Addresses, LogLevel, Rule, Statsd, Time, Whole, Words, Workers};
+use crate::rule::{Addresses, LogLevel, Rule, Statsd, Time, TimeOrOff, Whole, Words, Workers};
 use crate::setting::{Apply, Fallback, Setting};
 
 const SECOND: u64 = 1000;
@@ -69,7 +69,7 @@ settings! {
         "Threads that serve requests, per worker.";
     worker_connections: usize = "1000", Whole(1, 1_000_000), "--worker-connections" "N", Workers,
         "Connections that one worker holds at the same time; more wait in the backlog or go to another worker.";
-    timeout: Duration = "30", Time(0, 24 * HOUR), "-t --timeout" "SECONDS", Both,
+    timeout: Duration = "30", TimeOrOff(Time(SECOND, 24 * HOUR)), "-t --timeout" "SECONDS", Both,
         "A worker that gives no sign of life for this long is aborted and replaced; 0 turns the check off. It is no limit \
          for a request: a worker that waits is alive.";
     graceful_timeout: Duration = "30", Time(0, 24 * HOUR), "--graceful-timeout" "SECONDS", Both,

@@ -11,6 +11,7 @@ mod os_world;
 pub mod statsd;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use rustcorn_config::{Invocation, Mode};
@@ -26,21 +27,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitC
     };
     let outcome = match invocation.mode() {
         Mode::Run => run(invocation, resolve),
-        Mode::CheckConfig => check(&invocation, &resolve).map(|_| {
-            println!("{}", invocation.check_message());
-            0
-        }),
-        Mode::PrintConfig => check(&invocation, &resolve).map(|text| {
-            print!("{text}");
-            0
-        }),
+        Mode::CheckConfig => check(&invocation, &resolve).and_then(|_| print(&(invocation.check_message() + "\n"))),
+        Mode::PrintConfig => check(&invocation, &resolve).and_then(|config| print(&config)),
     };
     ExitCode::from(outcome.unwrap_or_else(|refusal| {
         for line in refusal.to_string().lines() {
-            eprintln!("Error: {line}");
+            // Where nobody can be told, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "Error: {line}");
         }
         refusal.exit_code
     }))
+}
+
+fn print(text: &str) -> Result<u8, os_world::Refusal> {
+    let printed = std::io::stdout().write_all(text.as_bytes());
+    printed.map(|()| 0).map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
 /// The effective configuration as TOML, if it is good.
@@ -55,7 +56,8 @@ fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal
     let mut fleet = fleet::Fleet::new(plan);
     loop {
         // The master stays alive through anything but the loss of its own wait: workers are then told by the lifeline.
-        let events = world.wait(fleet.next_deadline()).map_err(|error| format!("the master cannot wait: {error}"))?;
+        let events =
+            world.wait(fleet.next_deadline(world.now())).map_err(|error| format!("the master cannot wait: {error}"))?;
         for event in events {
             for action in fleet.step(world.now(), event) {
                 if let Some(code) = world.apply(action) {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustcorn_config::Address;
@@ -17,8 +18,18 @@ pub(crate) struct Listener {
     fd: OwnedFd,
     /// As a URL with the port it really has.
     url: String,
-    /// A unix path to remove in the end.
-    path: Option<PathBuf>,
+    /// A unix path to remove in the end, with the file that was ours: somebody may have put another one there since.
+    file: Option<(PathBuf, FileId)>,
+}
+
+/// Device and inode: which file a path means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> Option<Self> {
+        std::fs::symlink_metadata(path).ok().map(|meta| Self(meta.dev(), meta.ino()))
+    }
 }
 
 /// Why an address cannot be listened on.
@@ -26,11 +37,17 @@ pub(crate) struct Listener {
 pub(crate) struct BindError {
     address: Address,
     error: io::Error,
+    /// A socket of this very server that stands in the way.
+    held: Option<String>,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error } = self;
+        let Self { address, error, held } = self;
+        if let (ErrorKind::AddrInUse, Some(held)) = (error.kind(), held) {
+            let advice = "a reload keeps an address or opens another port; to change the host of a port, restart";
+            return write!(f, "cannot listen on {address}: this server itself listens at {held}; {advice}");
+        }
         let advice = match (error.kind(), address) {
             (ErrorKind::AddrInUse, _) => "; is another server running? Stop it, or choose another address with --bind",
             (ErrorKind::AddrNotAvailable, _) => "; this machine has no such address, choose another one with --bind",
@@ -55,19 +72,19 @@ pub(crate) fn without_number(error: &io::Error) -> String {
 }
 
 impl Listener {
-    fn bind(address: &Address, backlog: u32) -> Result<Self, BindError> {
-        let failed = |error| BindError { address: address.clone(), error };
+    fn bind(address: &Address, only_v6: bool, backlog: u32) -> Result<Self, BindError> {
+        let failed = |error| BindError { address: address.clone(), error, held: None };
         match address {
             Address::Tcp { host, port } => {
                 let resolved = resolve(host, *port).map_err(failed)?;
-                let fd = socket::listen_tcp(resolved, backlog).map_err(failed)?;
+                let fd = socket::listen_tcp(resolved, only_v6, backlog).map_err(failed)?;
                 let real = socket::local_address(&fd).map_err(failed)?;
-                Ok(Self { address: address.clone(), fd, url: format!("http://{real}"), path: None })
+                Ok(Self { address: address.clone(), fd, url: format!("http://{real}"), file: None })
             }
             Address::Unix(path) => {
                 let fd = socket::listen_unix(path, backlog).map_err(failed)?;
-                let path = Some(path.clone());
-                Ok(Self { address: address.clone(), fd, url: address.to_string(), path })
+                let file = FileId::of(path).map(|id| (path.clone(), id));
+                Ok(Self { address: address.clone(), fd, url: address.to_string(), file })
             }
         }
     }
@@ -94,8 +111,10 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Removed by somebody else already: then there is nothing to remove.
+        if let Some((path, id)) = &self.file
+            && FileId::of(path).as_ref() == Some(id)
+        {
+            // Removed by somebody else in this moment: then there is nothing to remove.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -120,9 +139,31 @@ pub(crate) fn bind_all(
     for address in addresses {
         let listener = match spare.iter().position(|listener| listener.address == *address) {
             Some(index) => spare.swap_remove(index), // each once: with port 0 an address can stand there twice
-            None => Rc::new(Listener::bind(address, backlog)?),
+            None => {
+                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), backlog);
+                Rc::new(bound.map_err(|error| BindError { held: same_port(address, present), ..error })?)
+            }
         };
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+fn port(address: &Address) -> Option<u16> {
+    match address {
+        Address::Tcp { port, .. } if *port != 0 => Some(*port),
+        Address::Tcp { .. } | Address::Unix(_) => None,
+    }
+}
+
+/// Whether an IPv4 address wants the same port, so that an IPv6 wildcard must leave it alone.
+fn shares_port_with_v4(address: &Address, all: &[Address]) -> bool {
+    let is_v4 = |other: &&Address| matches!(other, Address::Tcp { host, .. } if host.parse::<Ipv4Addr>().is_ok());
+    port(address).is_some_and(|own| all.iter().filter(is_v4).any(|other| port(other) == Some(own)))
+}
+
+fn same_port(address: &Address, present: &[Rc<Listener>]) -> Option<String> {
+    let own = port(address)?;
+    let ends_with = format!(":{own}"); // by the port it really has, which the kernel may have chosen
+    present.iter().find(|listener| listener.file.is_none() && listener.url.ends_with(&ends_with)).map(|l| l.url.clone())
 }

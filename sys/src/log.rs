@@ -1,12 +1,16 @@
 //! Operator log lines in gunicorn's format: `[2026-11-22 06:55:00 +0000] [PID] [INFO] message`, to standard error.
 //!
-//! One line is one `write(2)`, so lines of master and workers never mix on one pipe (up to `PIPE_BUF` they are atomic).
+//! One line is one `write(2)` of at most `PIPE_BUF` bytes, so lines of master and workers never mix on one pipe. A log that
+//! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.
 
 use std::fmt;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Severity of a line, gunicorn's five.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -84,9 +88,44 @@ pub fn line(level: Level, message: fmt::Arguments<'_>) {
     if (level as u8) < THRESHOLD.load(Relaxed) {
         return;
     }
+    let lost = LOST.swap(0, Relaxed);
+    if lost > 0 && !write(&format(Level::Warning, &format!("{lost} log lines were lost: nobody read standard error"))) {
+        LOST.fetch_add(lost, Relaxed);
+    }
+    if !write(&format(level, &message.to_string())) {
+        LOST.fetch_add(1, Relaxed);
+    }
+}
+
+/// Lines that found no room since the last that did.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// What a pipe takes in one piece (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+fn format(level: Level, message: &str) -> String {
     let now = jiff::Zoned::now();
-    let message = message.to_string().replace('\r', "\\r").replace('\n', "\\n");
-    let line = format!("[{}] [{}] [{level}] {message}\n", now.strftime("%Y-%m-%d %H:%M:%S %z"), std::process::id());
-    // Where the log cannot be written there is no place left to say so; serving goes on.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let message = message.replace('\r', "\\r").replace('\n', "\\n");
+    let mut line = format!("[{}] [{}] [{level}] {message}", now.strftime("%Y-%m-%d %H:%M:%S %z"), std::process::id());
+    if line.len() >= PIPE_BUF {
+        line.truncate(line.floor_char_boundary(PIPE_BUF - 4));
+        line.push('…');
+    }
+    line.push('\n');
+    line
+}
+
+/// Whether the line was written, or can never be (standard error is closed). A pipe that is ready takes `PIPE_BUF` bytes
+/// without waiting; only another process that fills it in the same instant could still make us wait.
+fn write(line: &str) -> bool {
+    let stderr = std::io::stderr();
+    let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    match poll(&mut ready, PollTimeout::ZERO) {
+        Ok(0) => false,
+        _ => {
+            // Where the log cannot be written there is no place left to say so; serving goes on.
+            let _ = stderr.lock().write_all(line.as_bytes());
+            true
+        }
+    }
 }

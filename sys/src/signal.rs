@@ -104,11 +104,14 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let mut set = SigSet::empty();
         for sig in Sig::HEARD {
-            if sig != Sig::Hup {
-                let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-                // SAFETY: the default action runs no code of ours. An ignored signal would never reach the descriptor, and
-                // an ignored SIGCHLD would make the kernel reap our children behind our back.
-                unsafe { sigaction(sig.raw(), &default) }?;
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action runs no code of ours. An ignored SIGCHLD would make the kernel reap our children
+            // behind our back.
+            let before = unsafe { sigaction(sig.raw(), &default) }?;
+            if sig == Sig::Hup && matches!(before.handler(), SigHandler::SigIgn) {
+                // SAFETY: puts back what was there. It must not be blocked: Linux queues a signal that is ignored and blocked.
+                unsafe { sigaction(sig.raw(), &before) }?;
+                continue;
             }
             set.add(sig.raw());
         }

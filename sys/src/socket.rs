@@ -4,16 +4,19 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 /// Binds and listens on a TCP address: close-on-exec, non-blocking, `SO_REUSEADDR`, `TCP_NODELAY` (which accepted connections
 /// inherit on Linux, so nobody has to set it per connection). `backlog` is capped by the kernel (net.core.somaxconn).
-pub fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+/// `only_v6` keeps an IPv6 wildcard from taking the IPv4 port too.
+pub fn listen_tcp(address: SocketAddr, only_v6: bool, backlog: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?; // socket2 sets close-on-exec
+    if only_v6 && address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
@@ -29,7 +32,9 @@ pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
         if !meta.file_type().is_socket() {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "the file exists and is not a socket"));
         }
-        match UnixStream::connect(path) {
+        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        probe.set_nonblocking(true)?; // a full queue must not make us wait
+        match probe.connect(&SockAddr::unix(path)?) {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
             // Anything but a refusal (success, a full queue, no permission) means that somebody may be there.
             _ => return Err(ErrorKind::AddrInUse.into()),
@@ -60,6 +65,25 @@ pub fn shutdown_listener(listener: BorrowedFd<'_>) -> io::Result<()> {
         Ok(()) | Err(nix::errno::Errno::ENOTCONN) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Makes a TCP listener leave new handshakes unanswered, for every process that holds it and for good: their clients ask again
+/// after a second. Those that the kernel has already answered go on, so a queue that is emptied after this soon stays empty,
+/// and a shutdown that follows resets nobody who believes to be connected.
+///
+/// The means is a classic socket filter (socket(7), `SO_ATTACH_FILTER`) that drops segments with SYN and without ACK.
+pub fn refuse_new_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
+    const FLAGS: u32 = 13; // offset in the TCP header, where such a filter's packet begins
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    let code = |code: u32| u16::try_from(code).expect("opcodes are small");
+    SockRef::from(&listener).attach_filter(&[
+        SockFilter::new(code(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS), 0, 0, FLAGS),
+        SockFilter::new(code(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K), 0, 0, SYN | ACK),
+        SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), 0, 1, SYN),
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0), // drop
+        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX), // keep all of it
+    ])
 }
 
 /// Whether bytes wait to be read on a connection. Never blocks, takes nothing away.

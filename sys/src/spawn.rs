@@ -132,35 +132,41 @@ impl Plan<'_> {
             if libc::getppid() != self.parent.as_raw() {
                 libc::_exit(0);
             }
+            // What our own parent left open without close-on-exec is not the worker's either. Before Linux 5.11 it gets it.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             // Out of the way first, so that placing one does not overwrite another that is still to be placed.
             let report = libc::fcntl(self.command.report.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
             let image = libc::fcntl(self.command.image.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
-            let mut failed = report < 0 || image < 0;
-            for (to, from) in moved.iter_mut().zip(self.command.fds) {
-                *to = libc::fcntl(from.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
-                failed |= *to < 0;
+            if image >= 0 && self.place(moved) {
+                if self.command.image.script {
+                    libc::fcntl(image, libc::F_SETFD, 0);
+                }
+                let (args, env) = (self.args.as_ptr(), self.env.as_ptr());
+                libc::syscall(libc::SYS_execveat, image, c"".as_ptr(), args, env, libc::AT_EMPTY_PATH);
             }
-            for (number, from) in (3..).zip(moved.iter()) {
-                failed |= libc::dup2(*from, number) < 0; // clears close-on-exec
-            }
-            if self.command.image.script {
-                libc::fcntl(image, libc::F_SETFD, 0);
-            }
-            if !failed {
-                libc::syscall(
-                    libc::SYS_execveat,
-                    image,
-                    c"".as_ptr(),
-                    self.args.as_ptr(),
-                    self.env.as_ptr(),
-                    libc::AT_EMPTY_PATH,
-                );
-            }
+            // errno is that of the first call that failed: each of the above stops there.
             let mut message = *b"EXEC=\0\0\0\0\0\0\0\0\0\0\0\0";
             let digits = write_digits(&mut message[5..], (*libc::__errno_location()).unsigned_abs());
             message[5 + digits] = b'\n';
             libc::write(report, message.as_ptr().cast(), 6 + digits);
             libc::_exit(EXEC_FAILED)
+        }
+    }
+
+    /// Puts the descriptors where the child expects them; false with errno set as soon as one cannot be.
+    ///
+    /// # Safety
+    /// As [`Self::exec`].
+    unsafe fn place(&self, moved: &mut [RawFd]) -> bool {
+        // SAFETY: as in `exec`.
+        unsafe {
+            for (to, from) in moved.iter_mut().zip(self.command.fds) {
+                *to = libc::fcntl(from.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
+                if *to < 0 {
+                    return false;
+                }
+            }
+            (3..).zip(moved.iter()).all(|(number, from)| libc::dup2(*from, number) >= 0) // clears close-on-exec
         }
     }
 }

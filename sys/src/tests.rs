@@ -47,6 +47,8 @@ fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {
     let ((report_read, report), (out_read, out), (input, mut tap)) =
         (pipe().unwrap(), pipe().unwrap(), pipe().unwrap());
     let script = r#"read line <&4; test "$LISTEN_PID" = $$ && echo "$COLOUR $line $0 ${HOME-none}" >&3; ls /proc/$$/fd >&3; exit 7"#;
+    let (_leak, kept_open) = pipe().unwrap(); // without close-on-exec, as a careless parent leaves it
+    nix::fcntl::fcntl(&kept_open, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     let child = run(&shell, &["a title", "-c", script], &[&out, &input], &report);
     std::fs::File::from(tap.try_clone().unwrap()).write_all(b"hello\n").unwrap();
     tap = out; // our copies go, so that reading sees the end
@@ -55,7 +57,7 @@ fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {
     let said = read_all(out_read);
     let (greeting, fds) = said.split_once('\n').unwrap();
     assert_eq!(greeting, "blue hello a title none");
-    let fds: Vec<_> = fds.split_whitespace().filter(|n| n.parse::<u32>().unwrap() < 10).collect(); // sh keeps its own above
+    let fds: Vec<_> = fds.split_whitespace().filter(|n| *n != "10").collect(); // where sh keeps the terminal
     assert_eq!(fds, ["0", "1", "2", "3", "4"]);
     drop(report);
     assert_eq!(read_all(report_read), "", "a successful exec reports nothing");
@@ -122,11 +124,25 @@ fn reading_tells_nothing_yet_from_end_of_file() {
     assert_eq!(read_some(&read).unwrap(), None);
 }
 
+fn nonblocking_connect(path: &Path) -> Option<socket2::Socket> {
+    let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    client.set_nonblocking(true).unwrap();
+    client.connect(&socket2::SockAddr::unix(path).unwrap()).ok().map(|()| client)
+}
+
 #[test]
 fn a_stale_unix_socket_is_replaced_but_a_live_one_and_a_plain_file_are_not() {
     let path = std::env::temp_dir().join(format!("rustcorn-sys-{}.sock", std::process::id()));
     let live = socket::listen_unix(&path, 16).unwrap();
     assert_eq!(socket::listen_unix(&path, 16).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    // With a full queue a connect would wait; the question must not.
+    let full = std::env::temp_dir().join(format!("rustcorn-sys-full-{}.sock", std::process::id()));
+    let busy = socket::listen_unix(&full, 1).unwrap();
+    let clients: Vec<_> = std::iter::from_fn(|| nonblocking_connect(&full)).take(100).collect();
+    assert!(clients.len() < 100, "the queue is full");
+    assert_eq!(socket::listen_unix(&full, 16).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    drop(busy);
+    std::fs::remove_file(&full).unwrap();
     drop(live); // the file stays, as after a crash
     drop(socket::listen_unix(&path, 16).unwrap());
     std::fs::remove_file(&path).unwrap();
@@ -138,7 +154,7 @@ fn a_stale_unix_socket_is_replaced_but_a_live_one_and_a_plain_file_are_not() {
 
 #[test]
 fn a_listener_that_is_shut_down_refuses_at_once_for_every_holder() {
-    let listener = socket::listen_tcp("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+    let listener = socket::listen_tcp("127.0.0.1:0".parse().unwrap(), false, 16).unwrap();
     let held_elsewhere = listener.try_clone().unwrap();
     let address = socket::local_address(&listener).unwrap();
     let client = std::net::TcpStream::connect(address).unwrap();
@@ -146,6 +162,41 @@ fn a_listener_that_is_shut_down_refuses_at_once_for_every_holder() {
     socket::shutdown_listener(listener.as_fd()).unwrap();
     socket::shutdown_listener(held_elsewhere.as_fd()).unwrap();
     assert_eq!(std::net::TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+/// From now on the kernel takes the third packet of a handshake only if it brings data: until then the handshake is under way.
+fn defer_accept(listener: &OwnedFd) {
+    let (fd, seconds) = (crate::fd::number(listener), 30);
+    let length = u32::try_from(size_of::<i32>()).unwrap();
+    // SAFETY: fd is open, and the option's value is an int, of which setsockopt(2) only reads `length` bytes.
+    let done = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            std::ptr::from_ref::<i32>(&seconds).cast(),
+            length,
+        )
+    };
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn handshakes_under_way_are_finished_and_new_ones_are_not_begun() {
+    let listener = socket::listen_tcp("127.0.0.1:0".parse().unwrap(), false, 16).unwrap();
+    let address = socket::local_address(&listener).unwrap();
+    let held_elsewhere = std::net::TcpListener::from(listener.try_clone().unwrap());
+    held_elsewhere.set_nonblocking(false).unwrap();
+    let queued = std::net::TcpStream::connect(address).unwrap();
+    defer_accept(&listener);
+    let mut under_way = std::net::TcpStream::connect(address).unwrap();
+    socket::refuse_new_handshakes(listener.as_fd()).unwrap();
+    let late = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    under_way.write_all(b"GET").unwrap();
+    for expected in [queued, under_way] {
+        assert_eq!(held_elsewhere.accept().unwrap().1, expected.local_addr().unwrap());
+    }
 }
 
 #[test]
@@ -170,4 +221,13 @@ fn names_and_numbers() {
     assert_eq!((t + Duration::from_nanos(3)).since(t), Duration::from_nanos(3));
     assert_eq!(t.since(t + Duration::from_secs(1)), Duration::ZERO);
     assert!(Monotonic::now() > t);
+}
+
+#[test]
+fn ipv4_and_ipv6_wildcards_can_share_a_port() {
+    let v4 = socket::listen_tcp("0.0.0.0:0".parse().unwrap(), false, 16).unwrap();
+    let port = socket::local_address(&v4).unwrap().port();
+    let v6 = std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+    assert_eq!(socket::listen_tcp(v6, false, 16).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    socket::listen_tcp(v6, true, 16).unwrap();
 }

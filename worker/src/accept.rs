@@ -2,14 +2,14 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::log::{Level, line};
-use rustcorn_sys::socket::shutdown_listener;
+use rustcorn_sys::socket::{refuse_new_handshakes, shutdown_listener};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -47,40 +47,84 @@ impl Listener {
         }
     }
 
-    /// Takes what is still queued, at most `most`, then gives the socket up. The kernel is asked directly: the runtime may not
-    /// have heard yet of the latest arrivals.
+    /// The first half of a full stop: from now on a TCP queue only shrinks. A unix socket needs no such time, see
+    /// [`Self::finish`].
+    fn refuse_new(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => refuse_new_handshakes(listener.as_fd()),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Takes what is still queued, at most `most`, then gives the socket up.
     fn finish(self, shut_down: bool, most: usize, take: &mut impl FnMut(Socket)) -> io::Result<()> {
+        let listener = self.into_queue()?;
+        match listener {
+            // What is queued on a unix socket can be accepted after the shutdown, so that nobody slips in between.
+            Queue::Unix(_) if shut_down => {
+                let done = shutdown_listener(listener.as_fd());
+                listener.empty(most, take);
+                done
+            }
+            // On a TCP socket the shutdown resets it.
+            Queue::Tcp(_) if shut_down => {
+                listener.empty(most, take);
+                shutdown_listener(listener.as_fd())
+            }
+            _ => {
+                listener.empty(most, take);
+                Ok(())
+            }
+        }
+    }
+
+    fn into_queue(self) -> io::Result<Queue> {
+        match self {
+            Self::Tcp(listener) => listener.into_std().map(Queue::Tcp),
+            Self::Unix(listener) => listener.into_std().map(Queue::Unix),
+        }
+    }
+}
+
+/// A listening socket without the runtime, which may not have heard yet of the latest arrivals.
+enum Queue {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Queue {
+    fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener) => {
-                let listener = listener.into_std()?;
-                empty_queue(most, || {
-                    let (stream, _) = listener.accept()?;
-                    stream.set_nonblocking(true)?;
-                    take(Socket::Tcp(TcpStream::from_std(stream)?));
-                    Ok(())
-                });
-                if shut_down { shutdown_listener(listener.as_fd()) } else { Ok(()) }
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                TcpStream::from_std(stream).map(Socket::Tcp)
             }
             Self::Unix(listener) => {
-                let listener = listener.into_std()?;
-                empty_queue(most, || {
-                    let (stream, _) = listener.accept()?;
-                    stream.set_nonblocking(true)?;
-                    take(Socket::Unix(UnixStream::from_std(stream)?));
-                    Ok(())
-                });
-                if shut_down { shutdown_listener(listener.as_fd()) } else { Ok(()) }
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream).map(Socket::Unix)
+            }
+        }
+    }
+
+    /// Accepts until the kernel says that nothing is queued, or says that it cannot.
+    fn empty(&self, most: usize, take: &mut impl FnMut(Socket)) {
+        for _ in 0..most {
+            match self.accept() {
+                Ok(socket) => take(socket),
+                Err(error) if verdict(&error) == Verdict::Next => {}
+                Err(_) => return,
             }
         }
     }
 }
 
-/// Accepts until the kernel says that nothing is queued, or says that it cannot.
-fn empty_queue(most: usize, mut accept: impl FnMut() -> io::Result<()>) {
-    for _ in 0..most {
-        match accept() {
-            Err(error) if verdict(&error) != Verdict::Next => return,
-            _ => {}
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
         }
     }
 }
@@ -175,6 +219,16 @@ impl Acceptors {
         match pause.as_mut().poll(cx) {
             Poll::Ready(()) => unreachable!("the pause has just begun"),
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Prepares a full stop: no process that holds the sockets gets new handshakes to finish. Keep accepting what comes.
+    pub(crate) fn refuse_new(&self) {
+        for listener in &self.open {
+            if let Err(error) = listener.refuse_new() {
+                // Some sandboxes forbid filters. Then whoever connects between the last accept and the shutdown is reset.
+                line(Level::Debug, format_args!("Cannot refuse handshakes on a listening socket: {error}"));
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
+use rustcorn_sys::fd::raise_descriptor_limit;
 use rustcorn_sys::log::{Level, line, set_level};
 use rustcorn_sys::{Monotonic, Pid};
 use tokio::runtime::Builder;
@@ -123,6 +124,9 @@ impl Boot {
         let Handoff { slot, generation, listeners, scoreboard, lifeline, mut ready, settings } = handoff;
         set_level(settings.loglevel);
         line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
+        if let Err(error) = raise_descriptor_limit() {
+            line(Level::Debug, format_args!("Cannot raise the limit of open files: {error}"));
+        }
         let prepare = || {
             let threads = if settings.threads > 1 { Threads::Many } else { Threads::One };
             let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
@@ -209,7 +213,11 @@ impl Boot {
         core.shared.writer.set_state(State::Ready);
         self.lifeline.serves();
         self.ready.ready();
-        core.run().await;
+        let leaves = || {
+            self.ready.leaving();
+            self.draining.send_replace(true);
+        };
+        core.run(leaves).await;
         Ok(())
     }
 
@@ -233,10 +241,10 @@ impl Boot {
             wishes,
             plan: Plan {
                 worker_connections: settings.worker_connections,
-                backlog: settings.backlog as usize,
+                // The kernel queues one more than the backlog, and holds as many handshakes under way.
+                queued: 2 * (settings.backlog as usize + 1),
                 times: Times { graceful_timeout: settings.graceful_timeout, drain_delay: settings.drain_delay },
             },
-            draining: self.draining.clone(),
         })
     }
 }
@@ -264,3 +272,6 @@ where
     });
     built.await
 }
+
+#[cfg(test)]
+mod tests;

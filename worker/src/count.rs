@@ -2,7 +2,11 @@
 //!
 //! One [`Ticket`] goes with each request: from the head's arrival, through the handler's future, into the response body, until
 //! hyper drops that. Its drop counts the request. hyper drops a finished body before it writes the last bytes of the response
-//! to the socket, so a client that has its answer is in the counts, whatever happens to the process afterwards.
+//! to the socket, so a client that has its answer is in the counts, whatever happens to the process afterwards. How much the
+//! socket has taken by then is not the ticket's business but the stream's (`Connection::has_unsent`).
+//!
+//! To hyper the end of a client's bytes is the end of the client: one that half-closes right after its request (`nc -N`) counts
+//! as having left, its handler is dropped and it gets no answer.
 
 use std::any::Any;
 use std::convert::Infallible;

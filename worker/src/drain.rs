@@ -1,8 +1,8 @@
 //! When a worker that was told to go does what: policy alone, no clock, no socket.
 //!
 //! ```text
-//! asked ──drain_delay──► stop accepting ──in-flight, idle linger──► nothing left ──► exit
-//!        (Stopping only)                 └──────graceful_timeout──────────────────► cut
+//! asked ──drain_delay──► refuse new ──HANDSHAKE──► stop accepting ──in-flight, idle linger──► nothing left ──► exit
+//!        (Stopping only) (full stop only)                         └──────graceful_timeout────────────────────► cut
 //! ```
 
 use std::time::Duration;
@@ -10,6 +10,9 @@ use std::time::Duration;
 use rustcorn_scoreboard::Phase;
 use rustcorn_sys::Monotonic;
 
+/// At a full stop, the time that clients have to finish a handshake that the kernel has answered: a round trip. They believe to
+/// be connected, and the shutdown of the socket would reset them.
+const HANDSHAKE: Duration = Duration::from_millis(100);
 /// How long an idle connection may still bring a request after accepting has ended at a full stop: requests that were on
 /// their way. (While the worker is only being replaced, idle connections have until `graceful_timeout`.)
 const LINGER: Duration = Duration::from_secs(1);
@@ -30,6 +33,8 @@ pub(crate) struct Times {
 pub(crate) enum Order {
     /// Keep accepting; responses say close.
     Accept,
+    /// Keep accepting what is under way, but let the kernel begin nothing new, for all processes. Then ask again.
+    RefuseNew,
     /// Take what is queued and stop accepting; with `shut_down` for all processes. Then ask again.
     StopAccepting {
         /// The sockets are ours and nobody shall serve them any more.
@@ -49,6 +54,7 @@ pub(crate) struct Drain {
     times: Times,
     began: Monotonic,
     orphaned: bool,
+    refused_new: Option<Monotonic>,
     stopped_accepting: Option<Monotonic>,
     /// When the master's full stop was first seen.
     full_stop: Option<Monotonic>,
@@ -56,7 +62,7 @@ pub(crate) struct Drain {
 
 impl Drain {
     pub(crate) fn new(times: Times, began: Monotonic) -> Self {
-        Self { times, began, orphaned: false, stopped_accepting: None, full_stop: None }
+        Self { times, began, orphaned: false, refused_new: None, stopped_accepting: None, full_stop: None }
     }
 
     /// The master is dead: be quick about it.
@@ -102,10 +108,20 @@ impl Drain {
         if now.since(self.began) < delay {
             return Order::Accept;
         }
-        self.stopped_accepting = Some(now);
         // Not for an orphan: whoever holds the sockets besides the dead master (systemd, a master upgraded from it) would
         // find them dead. The kernel frees the port when the last worker has closed its copy, which they all do now.
-        Order::StopAccepting { shut_down: !self.orphaned && matches!(phase, Phase::Stopping | Phase::StoppingNow) }
+        let shut_down = !self.orphaned && matches!(phase, Phase::Stopping | Phase::StoppingNow);
+        if shut_down {
+            let Some(refused) = self.refused_new else {
+                self.refused_new = Some(now);
+                return Order::RefuseNew;
+            };
+            if now.since(refused) < HANDSHAKE {
+                return Order::Accept;
+            }
+        }
+        self.stopped_accepting = Some(now);
+        Order::StopAccepting { shut_down }
     }
 
     fn idle_ends(&self, stopped: Monotonic) -> Option<Monotonic> {

@@ -87,15 +87,20 @@ fn read_settings(fd: OwnedFd) -> Result<Settings, HandoffError> {
     Settings::from_toml(&text).map_err(HandoffError::Settings)
 }
 
-/// The pipe on which a worker tells the master how its boot ended.
+/// The pipe on which a worker tells the master how its boot ended, and later that it leaves. It stays open until the worker is
+/// done: its end-of-file is the worker's death.
 #[derive(Debug)]
-pub(crate) struct Ready(File);
+pub(crate) struct Ready(pub(crate) File);
 
 impl Ready {
-    /// The worker accepts. The pipe stays open for as long as the process lives: its end-of-file is the worker's death.
-    pub(crate) fn ready(mut self) {
+    /// The worker accepts.
+    pub(crate) fn ready(&mut self) {
         self.tell("READY=1\n");
-        std::mem::forget(self);
+    }
+
+    /// The worker drains, whoever asked for it: from now on its seat needs somebody else.
+    pub(crate) fn leaving(&mut self) {
+        self.tell("LEAVING=1\n");
     }
 
     /// The worker cannot boot; `reason` in one line.

@@ -52,6 +52,16 @@ impl Stream {
     fn ends_here(&self) -> bool {
         !has_pending_bytes(self.socket.as_fd())
     }
+
+    /// hyper writes until all is written, and then flushes, or until a write has to wait: so that alone, no short write, means
+    /// that a part of the response stays behind.
+    #[inline]
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if polled.is_pending() {
+            self.connection().has_unsent();
+        }
+        polled
+    }
 }
 
 /// Calls one method on whichever socket it is.
@@ -83,7 +93,8 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        on_socket!(self, poll_write(cx, buf))
+        let polled = on_socket!(self, poll_write(cx, buf));
+        self.wrote(polled)
     }
 
     #[inline]
@@ -100,9 +111,10 @@ impl AsyncWrite for Stream {
             joined[..head.len()].copy_from_slice(head);
             joined[head.len()..][..body.len()].copy_from_slice(body);
             let joined = &joined[..head.len() + body.len()];
-            return on_socket!(self, poll_write(cx, joined));
+            return self.poll_write(cx, joined);
         }
-        on_socket!(self, poll_write_vectored(cx, bufs))
+        let polled = on_socket!(self, poll_write_vectored(cx, bufs));
+        self.wrote(polled)
     }
 
     #[inline]
@@ -112,6 +124,7 @@ impl AsyncWrite for Stream {
 
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection().all_sent();
         Poll::Ready(Ok(())) // a socket has no buffer of its own
     }
 

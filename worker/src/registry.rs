@@ -3,7 +3,7 @@
 //! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
 //! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -66,6 +66,9 @@ impl Word {
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     word: AtomicU64,
+    /// The socket has no room and hyper holds on to the rest of a response. Until it is written the connection is busy, whatever
+    /// its phase: hyper drops a body, and with it the ticket, as soon as its last bytes are in hyper's own buffer.
+    unsent: AtomicBool,
     /// Wakes the task that serves the connection. A tokio task has one waker for its whole life, so it is stored once.
     waker: OnceLock<Waker>,
     /// Where the registry holds it.
@@ -93,9 +96,36 @@ impl Connection {
         }
     }
 
-    /// Whether the connection shall end if nothing has arrived on it.
+    /// The socket takes no more for now.
+    #[cold]
+    pub(crate) fn has_unsent(&self) {
+        self.unsent.store(true, Relaxed);
+    }
+
+    /// hyper has nothing left to write. Idle time counts from here where the client was slow to take its response.
+    #[inline]
+    pub(crate) fn all_sent(&self) {
+        if self.unsent.load(Relaxed) {
+            self.unsent.store(false, Relaxed);
+            if self.phase() == Phase::Idle {
+                self.enter(Phase::Idle, None);
+            }
+        }
+    }
+
+    /// With the application, or on its way to the client. An upgraded connection writes as it likes.
+    fn in_flight(&self) -> bool {
+        match self.phase() {
+            Phase::InRequest => true,
+            Phase::Upgraded => false,
+            Phase::New | Phase::Idle | Phase::ReadingHead => self.unsent.load(Relaxed),
+        }
+    }
+
+    /// Whether the connection shall end if nothing has arrived on it. Never while a response is being written: hyper, told of
+    /// an end, would drop the rest.
     pub(crate) fn close_requested(&self) -> bool {
-        self.load().close()
+        self.load().close() && !self.unsent.load(Relaxed)
     }
 
     pub(crate) fn set_waker(&self, waker: &Waker) {
@@ -111,7 +141,13 @@ impl Connection {
     }
 
     /// Enforces the limits on one connection.
+    ///
+    /// None holds while a response is being written. A client that stops reading so keeps its connection for as long as it
+    /// answers the kernel's probes; in a drain it loses it with all others at the end of `graceful_timeout`.
     fn check(&self, now: Monotonic, limits: &Limits) {
+        if self.unsent.load(Relaxed) {
+            return;
+        }
         let mut seen = self.load();
         let since = match seen.since() {
             Some(since) => since,
@@ -189,6 +225,7 @@ impl Registry {
         let connection = Arc::new(Connection {
             shared: Arc::clone(shared),
             word: AtomicU64::new(Word::new(Phase::New, None).0),
+            unsent: AtomicBool::new(false),
             waker: OnceLock::new(),
             position: AtomicUsize::new(inner.open.len()),
         });
@@ -233,7 +270,7 @@ impl Registry {
 
     pub(crate) fn census(&self) -> Census {
         let inner = self.lock();
-        let in_flight = inner.open.iter().filter(|connection| connection.phase() == Phase::InRequest).count();
+        let in_flight = inner.open.iter().filter(|connection| connection.in_flight()).count();
         Census { all: inner.open.len(), in_flight }
     }
 }

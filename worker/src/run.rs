@@ -15,7 +15,6 @@ use hyper::server::conn::http1::Builder;
 use rustcorn_scoreboard::State;
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::log::{Level, line};
-use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tower_service::Service;
 
@@ -37,7 +36,7 @@ const WORTH_A_LINE: Duration = Duration::from_secs(1);
 pub(crate) struct Plan {
     pub(crate) worker_connections: usize,
     /// Upper bound for what is taken from a socket's queue at the end.
-    pub(crate) backlog: usize,
+    pub(crate) queued: usize,
     pub(crate) times: Times,
 }
 
@@ -60,8 +59,6 @@ pub(crate) struct Core<S, X, W> {
     pub(crate) executor: X,
     pub(crate) wishes: W,
     pub(crate) plan: Plan,
-    /// Tells the application that the drain has begun.
-    pub(crate) draining: watch::Sender<bool>,
 }
 
 enum Event {
@@ -87,8 +84,8 @@ where
     X: Executor<Serving<S>>,
     W: Wishes,
 {
-    /// Serves until asked to leave and done with it.
-    pub(crate) async fn run(mut self) -> Ended {
+    /// Serves until asked to leave and done with it. Calls `leaves` when a drain begins.
+    pub(crate) async fn run(mut self, mut leaves: impl FnMut()) -> Ended {
         let protocol = protocol();
         let mut leaving = None;
         loop {
@@ -99,7 +96,7 @@ where
                 }
                 Event::Wished(Wish::Quit) => return Ended::Quit,
                 Event::Wished(wish) => {
-                    let leaving = leaving.get_or_insert_with(|| self.begin_to_leave());
+                    let leaving = leaving.get_or_insert_with(|| self.begin_to_leave(&mut leaves));
                     if wish == Wish::Orphaned {
                         leaving.drain.orphaned();
                     }
@@ -135,10 +132,10 @@ where
         self.executor.execute(Serving::new(protocol, &self.shared, socket, self.service.clone()));
     }
 
-    fn begin_to_leave(&self) -> Leaving {
+    fn begin_to_leave(&self, leaves: &mut impl FnMut()) -> Leaving {
         self.shared.writer.set_state(State::Draining);
         self.shared.say_close();
-        self.draining.send_replace(true);
+        leaves();
         let mut interval = interval(DRAIN_TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Leaving { drain: Drain::new(self.plan.times, Monotonic::now()), interval, said: false }
@@ -151,6 +148,7 @@ where
             let order = leaving.drain.step(now, self.shared.writer.phase(), self.shared.registry.len());
             match order {
                 Order::Accept => return None,
+                Order::RefuseNew => self.acceptors.refuse_new(),
                 Order::StopAccepting { shut_down } => self.stop_accepting(protocol, shut_down),
                 Order::Finish { idle_ends } => {
                     self.shared.end_idle_at(idle_ends);
@@ -177,7 +175,7 @@ where
     fn stop_accepting(&mut self, protocol: &Builder, shut_down: bool) {
         // worker_connections does not hold here: what is in the queue has no other server at a full stop.
         let (shared, service, executor) = (&self.shared, &self.service, &self.executor);
-        self.acceptors.finish(shut_down, self.plan.backlog, |socket| {
+        self.acceptors.finish(shut_down, self.plan.queued, |socket| {
             executor.execute(Serving::new(protocol, shared, socket, service.clone()));
         });
         let left = self.shared.registry.census();

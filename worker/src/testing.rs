@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use rustcorn_scoreboard::{Board, Counts, Threads, Vitals, Writer};
 use tokio::runtime::Builder;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tower_service::Service;
 
 use crate::accept::{Acceptors, Listener};
@@ -110,10 +110,9 @@ impl Server {
                     service: app,
                     executor: Local,
                     wishes: Sent(receiver),
-                    plan: Plan { worker_connections: options.worker_connections, backlog: 128, times: options.times },
-                    draining: watch::channel(false).0,
+                    plan: Plan { worker_connections: options.worker_connections, queued: 128, times: options.times },
                 };
-                core.run().await
+                core.run(|| ()).await
             };
             let ended = runtime.block_on(serve);
             runtime.shutdown_background();
@@ -144,7 +143,7 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(self.address).unwrap())
+        Client::to(self.address)
     }
 }
 
@@ -155,7 +154,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(stream: TcpStream) -> Self {
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).unwrap())
+    }
+
+    pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, buffer: Vec::new() }
     }
@@ -198,6 +201,15 @@ impl Client {
         String::from_utf8(std::mem::take(&mut self.buffer)).unwrap()
     }
 
+    /// Reads one response; how much of the `length` bytes of its body came.
+    pub(crate) fn body(&mut self, length: usize) -> usize {
+        self.read_until("\r\n\r\n");
+        let head = self.buffer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        while self.buffer.len() < head + length && self.read() > 0 {}
+        let whole = self.buffer.len().min(head + length);
+        self.buffer.drain(..whole).skip(head).count()
+    }
+
     /// Reads until `text` is there.
     pub(crate) fn read_until(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.buffer).contains(text) {
@@ -218,7 +230,7 @@ impl Client {
 
     /// Bytes read; 0 when the server has closed or reset the connection.
     fn read(&mut self) -> usize {
-        let mut bytes = [0; 4096];
+        let mut bytes = [0; 16384];
         let read = match self.stream.read(&mut bytes) {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
@@ -229,10 +241,19 @@ impl Client {
     }
 }
 
+/// More than the kernel holds for a client that does not read.
+pub(crate) const BIG: usize = 16 << 20;
+
 /// The application. `Clone` and `poll_ready` as a tower service has them.
 #[derive(Clone)]
 pub(crate) struct App {
     gate: Arc<Semaphore>,
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self { gate: Arc::new(Semaphore::new(0)) }
+    }
 }
 
 impl Service<Request<Incoming>> for App {
@@ -257,6 +278,7 @@ impl Service<Request<Incoming>> for App {
                 "/stream" => vec![Chunk::Data("one"), Chunk::Data("two"), Chunk::Data("three")],
                 "/stream-wait" => vec![Chunk::Data("one"), Chunk::Wait(gate), Chunk::Data("two")],
                 "/stream-panic" => vec![Chunk::Data("one"), Chunk::Panic],
+                "/big" => vec![Chunk::Data("x".repeat(BIG).leak())],
                 "/upgrade" => return Ok(upgrade(request)),
                 "/missing" => {
                     let mut response = Response::new(Chunks::from(vec![]));

@@ -72,7 +72,7 @@ fn what_print_config_prints_loads_to_the_same() {
 #[test]
 fn the_handoff_loses_nothing() {
     for file in
-        [HELLO, LONG, "app = { command = [\"./a\", \"b c\"], text = '''\"\"\"\\''' }\r\ntimeout = 0.123456789\r\n"]
+        [HELLO, LONG, "app = { command = [\"./a\", \"b c\"], text = '''\"\"\"\\''' }\r\nkeepalive = 0.123456789\r\n"]
     {
         let settings = load(file, &[], "").settings;
         let again = Settings::from_toml(&settings.to_toml()).unwrap();

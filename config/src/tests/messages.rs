@@ -36,10 +36,16 @@ fn a_wrong_type() {
         line("statsd_host = 8125"),
         "app.toml:1: statsd_host: 8125 is not allowed; use HOST:PORT, HOST (port 8125), unix:PATH, or nothing to send no metrics"
     );
-    assert_eq!(line("timeout = \"30\""), "app.toml:1: timeout: \"30\" is text without a unit; write 30 or \"30s\"");
+    assert_eq!(
+        line("graceful_timeout = \"30\""),
+        "app.toml:1: graceful_timeout: \"30\" is text without a unit; write 30 or \"30s\""
+    );
     let time = "use a time from 0 to 86400 seconds, such as 10, 0.5, \"500ms\" or \"2m\"";
-    assert_eq!(line("timeout = \"25h\""), format!("app.toml:1: timeout: \"25h\" is not allowed; {time}"));
-    assert_eq!(line("timeout = inf"), format!("app.toml:1: timeout: inf is not allowed; {time}"));
+    assert_eq!(
+        line("graceful_timeout = \"25h\""),
+        format!("app.toml:1: graceful_timeout: \"25h\" is not allowed; {time}")
+    );
+    assert_eq!(line("graceful_timeout = inf"), format!("app.toml:1: graceful_timeout: inf is not allowed; {time}"));
     assert_eq!(
         line("loglevel = \"warn\""),
         "app.toml:1: loglevel: \"warn\" is not allowed; use \"debug\", \"info\", \"warning\", \"error\" or \"critical\"; \
@@ -116,7 +122,7 @@ fn all_layers_at_once_in_order() {
             "app.toml:4: app.handler: not the name of a handler; write handler = \"NAME\"",
             "environment PORT: http is not allowed; use a port number from 0 to 65535",
             "environment RUSTCORN_WORKERS: 0 is not allowed; use a number from 1 to 1024 or \"auto\"",
-            &format!("environment RUSTCORN_CMD_ARGS --timeout: x is not allowed; use a time from 0 to 86400 {time}"),
+            "environment RUSTCORN_CMD_ARGS --timeout: x is not allowed; use 0 (off) or a time from 1 to 86400 seconds, such as 10, 1.5 or \"2m\"",
             "environment RUSTCORN_CMD_ARGS --max-surge: 0 is not allowed; use a number from 1 to 1024",
             "command line --bind: fd://4: to take over an open descriptor is not supported; use HOST:PORT, HOST, :PORT, \
              [IPV6]:PORT, tcp://HOST:PORT or unix:PATH (several: a list, or commas)",

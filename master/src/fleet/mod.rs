@@ -15,11 +15,11 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use rustcorn_scoreboard::{Phase, SLOTS};
+use rustcorn_scoreboard::Phase;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -92,11 +92,13 @@ pub enum Event {
     Spawned(WorkerId, Pid),
     /// The worker says that it accepts connections.
     Ready(WorkerId),
-    /// The worker's last sign of life, as read from the scoreboard.
-    Beat(WorkerId, Monotonic),
+    /// The worker says that it begins to drain. It does so by itself if somebody sent it a TERM directly.
+    Leaving(WorkerId),
+    /// The workers' last signs of life, as read from the scoreboard. First in each round, so that nobody is judged by old news.
+    Beats(Vec<(WorkerId, Monotonic)>),
     /// The process is gone (and reaped), with the reason it gave, if it gave one.
     Exited(WorkerId, Fate, Option<String>),
-    /// A deadline passed.
+    /// The end of a round: deadlines are looked at, and whatever is missing is done.
     Tick,
 }
 
@@ -173,26 +175,34 @@ impl Fleet {
         if self.promised.is_some_and(|due| now > due + LATE) {
             self.forgive(now);
         }
+        // They change nothing by themselves, and there may be a thousand of them in a round.
+        let is_news_only = matches!(event, Event::Spawned(..) | Event::Beats(_));
         match event {
             Event::Signal(sig) => self.signal(now, sig, &mut todo),
             Event::Loaded(outcome) => self.loaded(now, outcome, &mut todo),
             Event::Spawned(id, pid) => self.with(id, |worker| worker.pid = Some(pid)),
             Event::Ready(id) => self.ready(now, id, &mut todo),
-            Event::Beat(id, at) => self.with(id, |worker| worker.beat(at)),
+            Event::Leaving(id) => self.leaving(now, id),
+            Event::Beats(beats) => beats.into_iter().for_each(|(id, at)| self.with(id, |worker| worker.beat(at))),
             Event::Exited(id, fate, reason) => self.exited(now, id, &fate, reason, &mut todo),
             Event::Tick => {}
         }
-        self.enforce_deadlines(now, &mut todo);
+        if is_news_only {
+            return todo;
+        }
+        for (id, worker) in &mut self.workers {
+            worker.enforce_deadline(now, *id, &mut todo);
+        }
         self.converge(now, &mut todo);
-        self.promised = self.next_deadline();
+        self.promised = self.next_deadline(now);
         todo
     }
 
-    /// When [`Event::Tick`] is due at the latest, with fresh [`Event::Beat`]s before it.
+    /// When the next round is due at the latest: [`Event::Beats`] first, [`Event::Tick`] last.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Monotonic> {
-        let workers = self.workers.values().filter_map(|worker| worker.deadline(self.plan.timeout));
-        let seats = if self.stop.is_none() { self.seats.next_due() } else { None };
+    pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
+        let workers = self.workers.values().filter_map(Worker::deadline);
+        let seats = if self.stop.is_none() { self.seats.next_due(now) } else { None };
         workers.chain(seats).min()
     }
 
@@ -224,7 +234,7 @@ impl Fleet {
         if !worker.is_booting() {
             return; // told to leave while it booted
         }
-        worker.life = Life::Ready { since: now, beat: now };
+        worker.life = Life::Ready { beat: now };
         if let Some(pid) = worker.pid {
             todo.push(Action::Say(Notice::WorkerReady { slot: id.slot, pid, generation: id.generation }));
         }
@@ -263,12 +273,13 @@ impl Fleet {
         }
     }
 
-    /// Deadlines of single workers: boot, heartbeat, drain, abort.
-    fn enforce_deadlines(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
-        let timeout = self.plan.timeout;
-        for (id, worker) in &mut self.workers {
-            worker.enforce_deadline(now, timeout, *id, todo);
-        }
+    /// Somebody else told it to go: that needs no signal, but a successor.
+    fn leaving(&mut self, now: Monotonic, id: WorkerId) {
+        self.with(id, |worker| {
+            if worker.is_ready() {
+                worker.drain(now);
+            }
+        });
     }
 
     /// The master was away: a silent worker gets one more period before it counts as hanging.
@@ -309,13 +320,13 @@ impl Fleet {
             }
             if surplus || unneeded_boot {
                 live -= usize::from(id.generation == generation);
-                self.drain(now, *id, self.plan.graceful_timeout, todo);
+                self.drain(now, *id, todo);
             }
         }
         for id in by_age.iter().rev() {
             if live > self.target && id.generation == generation && self.workers[id].is_booting() {
                 live -= 1;
-                self.drain(now, *id, self.plan.graceful_timeout, todo);
+                self.drain(now, *id, todo);
             }
         }
     }
@@ -324,35 +335,32 @@ impl Fleet {
     /// vacancy whose last occupants died too fast.
     fn fill_vacancies(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
         let missing = self.target.saturating_sub(self.live());
-        let due = missing.saturating_sub(self.seats.resting(now));
+        let due = self.seats.due(now, missing);
         let canary = self.reload.canary().and_then(|id| self.workers.get(&id));
         let active = self.active() - usize::from(canary.is_some_and(Worker::is_active));
         let room = (self.target + self.plan.max_surge).saturating_sub(active);
+        let mut taken = self.taken_slots();
         for _ in 0..due.min(room) {
-            let Some(slot) = self.seats.choose(now, |slot| self.is_free(slot)) else { return };
-            self.spawn(now, slot, self.generation, self.plan.boot_timeout, todo);
+            let Some(slot) = self.seats.choose(now, &taken) else { return };
+            taken.insert(slot);
+            let worker = Worker::booting(now, &self.plan);
+            self.spawn(slot, self.generation, worker, todo);
         }
     }
 
-    fn spawn(
-        &mut self,
-        now: Monotonic,
-        slot: Slot,
-        generation: Generation,
-        boot_timeout: Duration,
-        todo: &mut Vec<Action>,
-    ) -> WorkerId {
+    fn spawn(&mut self, slot: Slot, generation: Generation, worker: Worker, todo: &mut Vec<Action>) -> WorkerId {
         self.lives += 1;
         let id = WorkerId { slot, generation, life: self.lives };
         self.seats.taken(slot);
-        self.workers.insert(id, Worker::booting(now + boot_timeout));
+        self.workers.insert(id, worker);
         todo.push(Action::Spawn(id));
         id
     }
 
-    fn drain(&mut self, now: Monotonic, id: WorkerId, patience: Duration, todo: &mut Vec<Action>) {
+    /// From `start` on it shall finish and leave.
+    fn drain(&mut self, start: Monotonic, id: WorkerId, todo: &mut Vec<Action>) {
         if let Some(worker) = self.workers.get_mut(&id) {
-            worker.drain(now + patience);
+            worker.drain(start);
             todo.push(Action::Signal(id, Sig::Term));
         }
     }
@@ -374,7 +382,7 @@ impl Fleet {
         self.workers.iter().filter(|(id, worker)| id.generation == self.generation && !worker.is_leaving()).count()
     }
 
-    fn is_free(&self, slot: Slot) -> bool {
-        slot.0 < SLOTS && !self.workers.keys().any(|id| id.slot == slot)
+    fn taken_slots(&self) -> BTreeSet<Slot> {
+        self.workers.keys().map(|id| id.slot).collect()
     }
 }

@@ -3,11 +3,10 @@
 //! everything as it was.
 
 use super::stop::BootFailure;
-use super::{Action, Fleet, Generation, Plan, Slot, WorkerId, worker::Worker};
+use super::{Action, Fleet, Generation, Plan, WorkerId, worker::Worker};
 use crate::notice::Notice;
 use rustcorn_scoreboard::SLOTS;
 use rustcorn_sys::Monotonic;
-use rustcorn_sys::signal::Sig;
 
 #[derive(Debug)]
 pub(super) struct Reload {
@@ -68,13 +67,13 @@ impl Fleet {
     pub(super) fn loaded(&mut self, now: Monotonic, outcome: Result<Plan, String>, todo: &mut Vec<Action>) {
         let Stage::Loading(generation) = self.reload.stage else { return }; // a stop came in between
         match outcome {
-            Ok(plan) => {
-                let free = |slot: &Slot| self.is_free(*slot) && !self.seats.rests(*slot);
-                let slot = (0..SLOTS).map(Slot).find(free);
-                let slot = slot.expect("most_draining leaves half of the slots free");
-                let canary = self.spawn(now, slot, generation, plan.boot_timeout, todo);
-                self.reload.stage = Stage::Proving { plan, canary };
-            }
+            Ok(plan) => match self.seats.choose(now, &self.taken_slots()) {
+                Some(slot) => {
+                    let canary = self.spawn(slot, generation, Worker::booting(now, &plan), todo);
+                    self.reload.stage = Stage::Proving { plan, canary };
+                }
+                None => self.fail_reload(generation, "too many workers are still leaving; try again".to_owned(), todo),
+            },
             Err(reason) => self.fail_reload(generation, reason, todo),
         }
     }
@@ -115,11 +114,7 @@ impl Fleet {
         match std::mem::replace(&mut self.reload.stage, Stage::Idle) {
             Stage::Idle => {}
             Stage::Loading(generation) => todo.push(Action::Discard(generation)),
-            Stage::Proving { canary, .. } => {
-                // TERM or QUIT follows for all workers; a booting one knows neither yet.
-                todo.push(Action::Signal(canary, Sig::Kill));
-                todo.push(Action::Discard(canary.generation));
-            }
+            Stage::Proving { canary, .. } => todo.push(Action::Discard(canary.generation)),
         }
     }
 }

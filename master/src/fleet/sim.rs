@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rustcorn_scoreboard::Phase;
+use rustcorn_scoreboard::{Phase, SLOTS};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -199,7 +199,12 @@ impl Os {
                     return gone(id, Fate::Signal(11));
                 }
             }
-            60..66 => {
+            60..62 => {
+                if let Some(id) = rng.pick(&self.all(Process::Ready)) {
+                    return Event::Leaving(id);
+                }
+            }
+            62..66 => {
                 if let Some(id) = rng.pick(&self.all(Process::Booting)) {
                     let code = if rng.chance(50) { 4 } else { 3 };
                     return gone(id, Fate::Code(code));
@@ -216,6 +221,9 @@ impl Os {
         match event {
             Event::Exited(id, ..) => {
                 self.processes.remove(id);
+            }
+            Event::Leaving(id) => {
+                self.processes.insert(*id, Process::Leaving);
             }
             Event::Signal(Sig::Ttin) => self.target += 1,
             Event::Signal(Sig::Ttou) => self.target = (self.target - 1).max(1),
@@ -238,9 +246,9 @@ impl Os {
         Event::Signal(sig)
     }
 
-    fn beats(&self, rng: &mut Rng, calm: bool) -> Vec<Event> {
-        let ready = self.all(Process::Ready);
-        ready.into_iter().filter(|_| calm || rng.chance(95)).map(|id| Event::Beat(id, self.now)).collect()
+    fn beats(&self, rng: &mut Rng, calm: bool) -> Event {
+        let ready = self.all(Process::Ready).into_iter();
+        Event::Beats(ready.filter(|_| calm || rng.chance(95)).map(|id| (id, self.now)).collect())
     }
 }
 
@@ -259,17 +267,20 @@ fn random_plan(rng: &mut Rng) -> Plan {
 /// Plays one event; returns false once the master has left.
 fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
     let event = os.next(rng, calm);
-    let mut events = os.beats(rng, calm);
-    events.push(event);
-    for event in events {
+    for event in [os.beats(rng, calm), event, Event::Tick] {
         os.deliver(&event);
         for action in fleet.step(os.now, event) {
             os.apply(rng, &action);
         }
+        if os.exit.is_some() {
+            return false;
+        }
     }
+    let due = fleet.next_deadline(os.now);
+    assert!(due.is_none_or(|due| due > os.now) || !os.owed.is_empty(), "a deadline in the past makes the master spin");
     // After the round: one that became ready in the moment its boot_timeout passed was killed all the same.
     os.ever_ready |= !os.stopping && os.count(Process::Ready) > 0;
-    os.exit.is_none()
+    true
 }
 
 fn story(seed: u64, events: usize, may_stop: bool) -> (Os, Fleet, Rng) {

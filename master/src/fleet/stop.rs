@@ -52,7 +52,7 @@ impl Fleet {
         self.begin(manner, None, todo);
         todo.push(Action::SetPhase(phase)); // before the signals: it says what they mean
         for id in self.ids() {
-            self.drain(now, id, delay + self.plan.graceful_timeout, todo);
+            self.drain(now + delay, id, todo);
         }
     }
 
@@ -70,7 +70,7 @@ impl Fleet {
             if let Some(worker) = self.workers.get_mut(&id) {
                 // One that boots may not handle QUIT yet, and its default action would dump core.
                 let sig = if worker.is_booting() { Sig::Term } else { Sig::Quit };
-                worker.drain(now);
+                worker.quit(now);
                 todo.push(Action::Signal(id, sig));
             }
         }

@@ -71,11 +71,10 @@ impl Story {
     /// Time passes with every deadline kept and all workers alive.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(due) = self.fleet.next_deadline().filter(|due| *due <= end) {
+        while let Some(due) = self.fleet.next_deadline(self.now).filter(|due| *due <= end) {
             self.now = due.max(self.now);
-            for id in self.ids() {
-                let _ = self.fleet.step(self.now, Event::Beat(id, self.now)); // a beat alone changes nothing
-            }
+            let beats = self.ids().into_iter().map(|id| (id, self.now)).collect();
+            assert_eq!(self.when(Event::Beats(beats)), []);
             assert_eq!(self.when(Event::Tick), [], "nothing to do while all is well");
         }
         self.now = end;
@@ -144,9 +143,9 @@ fn a_worker_that_keeps_dying_is_tried_at_a_bounded_rate_and_forgiven_after_a_hea
         let mut done = story.when(killed(id));
         let died = story.now;
         while done.is_empty() {
-            story.now = story.fleet.next_deadline().unwrap().min(died + 40 * SECOND);
-            done = story.when(Event::Beat(w(0, 1, 1), story.now));
-            done.extend(story.when(Event::Tick));
+            story.now = story.fleet.next_deadline(story.now).unwrap().min(died + 40 * SECOND);
+            story.when(Event::Beats(vec![(w(0, 1, 1), story.now)]));
+            done = story.when(Event::Tick);
         }
         pauses.push(story.now.since(died).as_millis());
         id = only_spawn(&done);
@@ -221,7 +220,7 @@ fn a_worker_that_hangs_is_aborted_then_killed_then_replaced() {
     let mut story = Story::serving(plan(2));
     let alive = w(1, 1, 2);
     story.now = story.now + 29 * SECOND;
-    story.when(Event::Beat(alive, story.now));
+    story.when(Event::Beats(vec![(alive, story.now)]));
     assert_eq!(story.after(SECOND, Event::Tick), [Action::Signal(w(0, 1, 1), Sig::Abrt)]);
     let silent = 30 * SECOND;
     let timeout = Notice::WorkerTimeout { slot: Slot(0), pid: pid(w(0, 1, 1)), silent, polled: vec![] };
@@ -241,7 +240,7 @@ fn a_master_that_stood_still_itself_forgives_once() {
 #[test]
 fn timeout_zero_means_never() {
     let mut story = Story::serving(Plan { timeout: Duration::ZERO, ..plan(1) });
-    assert_eq!(story.fleet.next_deadline(), None);
+    assert_eq!(story.fleet.next_deadline(story.now), None);
     assert_eq!(story.after(1_000_000 * SECOND, Event::Tick), []);
 }
 
@@ -260,10 +259,10 @@ fn term_drains_then_kills_only_the_stragglers() {
 fn drain_delay_comes_on_top_and_a_second_term_skips_it() {
     let mut story = Story::serving(Plan { drain_delay: 15 * SECOND, ..plan(1) });
     story.when(Event::Signal(Sig::Term));
-    assert_eq!(story.fleet.next_deadline(), Some(story.now + 15 * SECOND + GRACE + worker::EXIT_TIME));
+    assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + 15 * SECOND + GRACE + worker::EXIT_TIME));
     let id = w(0, 1, 1);
     assert_eq!(story.when(Event::Signal(Sig::Term)), [Action::SetPhase(Phase::StoppingNow), term(id)]);
-    assert_eq!(story.fleet.next_deadline(), Some(story.now + GRACE + worker::EXIT_TIME));
+    assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + GRACE + worker::EXIT_TIME));
     assert_eq!(story.when(Event::Signal(Sig::Term)), [], "a third changes nothing");
 }
 
@@ -398,10 +397,9 @@ fn a_stop_during_a_reload_takes_the_new_worker_along() {
     story.when(Event::Loaded(Ok(plan(1))));
     let canary = w(1, 2, 2);
     let done = story.when(Event::Signal(Sig::Term));
-    let kill = Action::Signal(canary, Sig::Kill);
     let stop = Action::SetPhase(Phase::Stopping);
-    assert_eq!(done, [kill, Action::Discard(Generation(2)), stop, term(w(0, 1, 1)), term(canary)]);
-    story.when(killed(canary));
+    assert_eq!(done, [Action::Discard(Generation(2)), stop, term(w(0, 1, 1)), term(canary)]);
+    story.when(left(canary));
     assert_eq!(story.when(left(w(0, 1, 1))).last(), Some(&Action::Exit(0)));
 }
 
@@ -432,4 +430,69 @@ fn signals_without_a_task_are_named_and_ignored() {
         assert_eq!(story.said.last(), Some(&Notice::SignalIgnored(sig)));
     }
     assert_eq!(story.when(Event::Signal(Sig::Chld)), []);
+}
+
+#[test]
+fn a_vacancy_that_waits_and_is_no_longer_needed_is_forgotten() {
+    let mut story = Story::serving(plan(3));
+    for slot in [1, 2] {
+        let first = w(slot, 1, slot as u64 + 1);
+        let second = only_spawn(&story.when(killed(first)));
+        story.when(Event::Ready(second));
+        assert_eq!(story.when(killed(second)), [], "the second death in a row: a pause");
+    }
+    story.when(Event::Signal(Sig::Ttou));
+    story.when(Event::Signal(Sig::Ttou));
+    assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + 30 * SECOND), "only the heartbeat is waited for");
+    let healthy = w(0, 1, 1);
+    assert_eq!(spawns(&story.when(killed(healthy))).len(), 1, "a first death is answered at once");
+}
+
+#[test]
+fn a_deadline_is_never_in_the_past() {
+    // A vacancy whose time has come while there is no room for it (max_surge) must not make the master spin.
+    let mut story = Story::serving(plan(2));
+    let again = only_spawn(&story.when(killed(w(1, 1, 2))));
+    story.when(Event::Ready(again));
+    story.when(killed(again));
+    story.when(Event::Signal(Sig::Ttou));
+    story.now = story.now + 10 * SECOND;
+    story.when(Event::Beats(vec![(w(0, 1, 1), story.now)]));
+    story.when(Event::Tick);
+    assert!(story.fleet.next_deadline(story.now).unwrap() > story.now);
+}
+
+#[test]
+fn a_reload_that_lowers_the_timeout_judges_old_workers_by_their_own() {
+    let mut story = Story::serving(plan(1));
+    story.when(Event::Signal(Sig::Hup));
+    let canary = only_spawn(&story.when(Event::Loaded(Ok(Plan { timeout: SECOND, ..plan(2) }))));
+    story.now = story.now + 5 * SECOND;
+    let done = story.when(Event::Ready(canary));
+    assert!(!done.contains(&Action::Signal(w(0, 1, 1), Sig::Abrt)), "{done:?}");
+    story.now = story.now + SECOND;
+    assert!(story.when(Event::Tick).contains(&Action::Signal(canary, Sig::Abrt)), "the new one by the new");
+}
+
+#[test]
+fn a_worker_that_was_told_to_go_by_somebody_else_gets_a_successor_at_once() {
+    let mut story = Story::serving(plan(1));
+    let old = w(0, 1, 1);
+    assert_eq!(story.when(Event::Leaving(old)), [Action::Spawn(w(1, 1, 2))]);
+    story.when(Event::Ready(w(1, 1, 2)));
+    assert_eq!(story.when(left(old)), []);
+    assert_eq!(story.said.len(), 1, "only that the new one is ready: {:?}", story.said);
+}
+
+#[test]
+fn a_reload_without_a_free_seat_fails_and_changes_nothing() {
+    let crowd = Plan { max_surge: 1024, ..plan(1024) };
+    let mut story = Story::serving(crowd.clone());
+    story.when(Event::Signal(Sig::Hup));
+    let canary = only_spawn(&story.when(Event::Loaded(Ok(crowd.clone()))));
+    let all = story.when(Event::Ready(canary));
+    assert_eq!(spawns(&all).len(), 1023);
+    story.when(Event::Signal(Sig::Hup)); // nobody has become ready, so nobody drains yet
+    story.when(Event::Loaded(Ok(crowd)));
+    assert!(matches!(story.said.last(), Some(Notice::ReloadFailed { .. })), "{:?}", story.said.last());
 }

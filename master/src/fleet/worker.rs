@@ -6,7 +6,7 @@ use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
 use super::stop::BootFailure;
-use super::{Action, WorkerId};
+use super::{Action, Plan, WorkerId};
 use crate::notice::Notice;
 
 /// Time between SIGABRT, which lets a worker leave a core dump, and SIGKILL.
@@ -33,7 +33,7 @@ pub(super) enum Life {
     /// Spawned, not serving yet.
     Booting { deadline: Monotonic },
     /// Serving.
-    Ready { since: Monotonic, beat: Monotonic },
+    Ready { beat: Monotonic },
     /// Told to finish and leave.
     Draining { deadline: Monotonic },
     /// Hung: told to abort.
@@ -53,11 +53,16 @@ pub(super) enum Why {
 pub(super) struct Worker {
     pub(super) pid: Option<Pid>,
     pub(super) life: Life,
+    /// Its generation's: a reload that lowers it does not change how often this worker beats.
+    timeout: Duration,
+    /// Its generation's: the worker itself knows no other.
+    graceful_timeout: Duration,
 }
 
 impl Worker {
-    pub(super) const fn booting(deadline: Monotonic) -> Self {
-        Self { pid: None, life: Life::Booting { deadline } }
+    pub(super) fn booting(now: Monotonic, plan: &Plan) -> Self {
+        let life = Life::Booting { deadline: now + plan.boot_timeout };
+        Self { pid: None, life, timeout: plan.timeout, graceful_timeout: plan.graceful_timeout }
     }
 
     pub(super) const fn is_booting(&self) -> bool {
@@ -78,29 +83,38 @@ impl Worker {
     }
 
     pub(super) fn beat(&mut self, at: Monotonic) {
-        if let Life::Ready { beat, .. } = &mut self.life {
+        if let Life::Ready { beat } = &mut self.life {
             *beat = at.max(*beat);
         }
     }
 
-    /// From now on it is leaving, and killed if it has not left by `limit` and the time to exit.
-    pub(super) fn drain(&mut self, limit: Monotonic) {
+    /// From `start` on it finishes its requests, and is killed if it has not left in time.
+    pub(super) fn drain(&mut self, start: Monotonic) {
+        self.leave(start + self.graceful_timeout + EXIT_TIME);
+    }
+
+    /// It leaves without finishing anything, and is killed if it has not left in time.
+    pub(super) fn quit(&mut self, now: Monotonic) {
+        self.leave(now + EXIT_TIME);
+    }
+
+    fn leave(&mut self, deadline: Monotonic) {
         // One that hangs or was killed already has the shorter deadline.
         if !matches!(self.life, Life::Aborting { .. } | Life::Killed { .. }) {
-            self.life = Life::Draining { deadline: limit + EXIT_TIME };
+            self.life = Life::Draining { deadline };
         }
     }
 
-    pub(super) fn deadline(&self, timeout: Duration) -> Option<Monotonic> {
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
         match self.life {
             Life::Booting { deadline } | Life::Draining { deadline } | Life::Aborting { deadline } => Some(deadline),
-            Life::Ready { beat, .. } => (!timeout.is_zero()).then_some(beat + timeout),
+            Life::Ready { beat } => (!self.timeout.is_zero()).then_some(beat + self.timeout),
             Life::Killed { .. } => None,
         }
     }
 
-    pub(super) fn enforce_deadline(&mut self, now: Monotonic, timeout: Duration, id: WorkerId, todo: &mut Vec<Action>) {
-        if self.deadline(timeout).is_none_or(|deadline| now < deadline) {
+    pub(super) fn enforce_deadline(&mut self, now: Monotonic, id: WorkerId, todo: &mut Vec<Action>) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
         let Some(pid) = self.pid else { return }; // being spawned at this moment
@@ -109,7 +123,7 @@ impl Worker {
             Life::Booting { .. } => {
                 (Some(Notice::BootTimeout { slot, pid }), Sig::Kill, Life::Killed { why: Why::BootTimeout })
             }
-            Life::Ready { beat, .. } => {
+            Life::Ready { beat } => {
                 let notice = Notice::WorkerTimeout { slot, pid, silent: now.since(beat), polled: Vec::new() };
                 (Some(notice), Sig::Abrt, Life::Aborting { deadline: now + ABORT_TIME })
             }

@@ -123,9 +123,9 @@ impl Children {
     }
 
     /// The last sign of life of each worker.
-    pub(super) fn beats<'a>(&'a self, board: &'a Board) -> impl Iterator<Item = Event> + 'a {
-        let beat_of = move |id: &WorkerId| board.vitals(id.slot.0).beat.map(|at| Event::Beat(*id, at));
-        self.processes.keys().filter_map(beat_of)
+    pub(super) fn beats(&self, board: &Board) -> Event {
+        let beat_of = |id: &WorkerId| board.vitals(id.slot.0).beat.map(|at| (*id, at));
+        Event::Beats(self.processes.keys().filter_map(beat_of).collect())
     }
 
     /// All that was counted since the master started, by the living and the dead.
@@ -163,6 +163,10 @@ impl Process {
             let line = String::from_utf8_lossy(&line[..end]);
             match line.split_once('=') {
                 Some(("READY", "1")) => events.push(Event::Ready(id)),
+                Some(("LEAVING", "1")) => {
+                    self.leaving = true;
+                    events.push(Event::Leaving(id));
+                }
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some(("EXEC", errno)) => self.reason = Some(exec_failed(errno)),
                 _ => {} // a newer worker may say more than we know

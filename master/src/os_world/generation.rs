@@ -67,6 +67,7 @@ impl From<&str> for Refusal {
     }
 }
 
+const SELF: &str = "/proc/self/exe";
 const NO_PROC: &str = "cannot find this program's own file; mount /proc";
 
 /// Which file the workers execute.
@@ -118,7 +119,8 @@ impl Resources {
         let settings = loaded.settings;
         let launch = resolve(&settings.app)?;
         let (path, args) = match &launch.program {
-            Program::ThisImage => (PathBuf::from("/proc/self/exe"), None),
+            Program::ThisImage if !Path::new(SELF).exists() => return Err(NO_PROC.into()),
+            Program::ThisImage => (PathBuf::from(SELF), None),
             Program::ThisFile => (own.0.clone().ok_or(NO_PROC)?, None),
             Program::Command(words) => {
                 let path = look_up(&words[0]);

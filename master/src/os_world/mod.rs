@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustcorn_config::Invocation;
 use rustcorn_scoreboard::{Board, Counts};
 use rustcorn_sys::Monotonic;
-use rustcorn_sys::fd::wait_readable;
+use rustcorn_sys::fd::{raise_descriptor_limit, wait_readable};
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
 
@@ -55,6 +55,8 @@ impl OsWorld {
         let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
         let signals = Signals::listen().map_err(cannot("listen to signals"))?;
         let own = OwnProgram::find();
+        // A pipe and a pidfd for each worker; the usual limit is reached by 500.
+        complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
         let first = Generation(1);
         let resources = Resources::load(&invocation, &resolve, &own, &[])?;
         let plan = resources.plan();
@@ -95,12 +97,13 @@ impl OsWorld {
         let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(self.children.descriptors()).collect();
         wait_readable(&watched, patience)?;
 
-        // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. First what workers
-        // said, then what became of them; signals last, so that they find the fleet up to date.
+        // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
+        // that no worker is judged by old ones; then what workers said, then what became of them; signals last, so that they
+        // find the fleet up to date.
         let mut events = std::mem::take(&mut self.answers);
+        events.push(self.children.beats(&self.board));
         events.extend(self.children.messages());
         events.extend(self.children.exits(&self.board)?);
-        events.extend(self.children.beats(&self.board));
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }

@@ -62,6 +62,49 @@ fn unix_sockets_are_served_the_same_way() {
     });
 }
 
+/// Stops a socket in full while somebody connects whenever the queue was looked at; how many connected, how many were taken.
+fn stop_against<C>(listener: Listener, connect: impl Fn() -> io::Result<C>) -> (usize, usize) {
+    let (mut clients, mut taken) = (vec![connect().unwrap()], 0);
+    let mut acceptors = Acceptors::new(vec![listener]);
+    acceptors.refuse_new();
+    acceptors.finish(true, 10, |_| {
+        taken += 1;
+        clients.extend(connect());
+    });
+    (clients.len(), taken)
+}
+
+#[test]
+fn nobody_slips_in_between_the_last_look_at_the_queue_and_the_shutdown() {
+    in_runtime(|| {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect_timeout(&address, PAUSE);
+        assert_eq!(stop_against(Listener::new(tcp.into()).unwrap(), connect), (1, 1));
+
+        let path = std::env::temp_dir().join(format!("rustcorn-accept-last-{}", std::process::id()));
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let stopped = stop_against(Listener::new(unix.into()).unwrap(), || StdUnixStream::connect(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(stopped, (1, 1));
+    });
+}
+
+#[test]
+fn a_unix_socket_that_a_sibling_has_shut_down_still_hands_out_its_queue() {
+    in_runtime(|| {
+        let path = std::env::temp_dir().join(format!("rustcorn-accept-sibling-{}", std::process::id()));
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let mut acceptors = Acceptors::new(vec![Listener::new(unix.try_clone().unwrap().into()).unwrap()]);
+        let _clients = [StdUnixStream::connect(&path).unwrap(), StdUnixStream::connect(&path).unwrap()];
+        std::fs::remove_file(&path).unwrap();
+        shutdown_listener(unix.as_fd()).unwrap();
+        let mut taken = 0;
+        acceptors.finish(true, 100, |_| taken += 1);
+        assert_eq!(taken, 2);
+    });
+}
+
 #[test]
 fn what_is_no_socket_is_refused() {
     in_runtime(|| {

@@ -26,18 +26,22 @@ fn a_full_stop_waits_out_the_delay_then_shuts_down_then_lingers() {
     let mut drain = drain(S * 10);
     assert_eq!(drain.step(at(0), Phase::Stopping, 0), Order::Accept);
     assert_eq!(drain.step(at(9), Phase::Stopping, 2), Order::Accept);
-    assert_eq!(drain.step(at(10), Phase::Stopping, 2), Order::StopAccepting { shut_down: true });
-    assert_eq!(drain.step(at(10), Phase::Stopping, 2), Order::Finish { idle_ends: at(11) });
-    assert_eq!(drain.step(at(39), Phase::Stopping, 1), Order::Finish { idle_ends: at(11) });
-    assert_eq!(drain.step(at(40), Phase::Stopping, 1), Order::Cut);
+    assert_eq!(drain.step(at(10), Phase::Stopping, 2), Order::RefuseNew);
+    assert_eq!(drain.step(at(10), Phase::Stopping, 2), Order::Accept);
+    let stopped = at(10) + HANDSHAKE;
+    assert_eq!(drain.step(stopped, Phase::Stopping, 2), Order::StopAccepting { shut_down: true });
+    assert_eq!(drain.step(stopped, Phase::Stopping, 2), Order::Finish { idle_ends: stopped + LINGER });
+    assert_eq!(drain.step(at(39), Phase::Stopping, 1), Order::Finish { idle_ends: stopped + LINGER });
+    assert_eq!(drain.step(stopped + S * 30, Phase::Stopping, 1), Order::Cut);
 }
 
 #[test]
 fn a_second_term_skips_the_delay() {
     let mut drain = drain(S * 10);
     assert_eq!(drain.step(at(0), Phase::Stopping, 1), Order::Accept);
-    assert_eq!(drain.step(at(1), Phase::StoppingNow, 1), Order::StopAccepting { shut_down: true });
-    assert_eq!(drain.step(at(1), Phase::StoppingNow, 1), Order::Finish { idle_ends: at(2) });
+    assert_eq!(drain.step(at(1), Phase::StoppingNow, 1), Order::RefuseNew);
+    assert_eq!(drain.step(at(2), Phase::StoppingNow, 1), Order::StopAccepting { shut_down: true });
+    assert_eq!(drain.step(at(2), Phase::StoppingNow, 1), Order::Finish { idle_ends: at(3) });
 }
 
 #[test]
@@ -67,8 +71,9 @@ fn an_orphan_hurries_and_never_shuts_sockets_down() {
 #[test]
 fn a_short_grace_still_closes_the_idle_before_it_cuts() {
     let mut drain = Drain::new(Times { graceful_timeout: S / 10, drain_delay: Duration::ZERO }, at(0));
-    drain.step(at(0), Phase::Stopping, 1);
-    assert_eq!(drain.step(at(0), Phase::Stopping, 1), Order::Finish { idle_ends: at(0) + S / 20 });
+    drain.step(at(0), Phase::Stopping, 1); // refuses
+    drain.step(at(1), Phase::Stopping, 1); // stops accepting
+    assert_eq!(drain.step(at(1), Phase::Stopping, 1), Order::Finish { idle_ends: at(1) + S / 20 });
 }
 
 #[test]

@@ -82,6 +82,45 @@ fn idle_time_is_keepalive_and_a_request_has_no_limit() {
 }
 
 #[test]
+fn a_response_on_its_way_has_no_limit_and_idle_time_begins_after_it() {
+    let one = One::new();
+    one.connection().enter(Phase::Idle, Some(at(0)));
+    one.shared.end_idle_at(at(1));
+    one.connection().has_unsent();
+    assert!(!one.swept(at(1000)));
+    assert_eq!(one.shared.registry.census(), Census { all: 1, in_flight: 1 });
+    one.connection().all_sent();
+    assert_eq!(one.shared.registry.census(), Census { all: 1, in_flight: 0 });
+    one.shared.end_idle_at(at(3000));
+    assert!(!one.swept(at(1000))); // stamps it
+    assert!(!one.swept(at(1059)));
+    assert!(one.swept(at(1060)));
+}
+
+#[test]
+fn a_close_request_waits_for_the_response() {
+    let one = One::new();
+    one.connection().enter(Phase::Idle, Some(at(0)));
+    assert!(one.swept(at(60)));
+    one.connection().has_unsent(); // the sweep was on another thread
+    assert!(!one.connection().close_requested());
+}
+
+#[test]
+fn the_time_of_a_head_that_came_early_begins_after_the_response() {
+    let one = One::new();
+    one.connection().enter(Phase::Idle, Some(at(0)));
+    one.connection().has_unsent();
+    one.connection().bytes_arrived();
+    assert!(!one.swept(at(5)));
+    one.connection().all_sent();
+    assert_eq!(one.connection().phase(), Phase::ReadingHead);
+    assert!(!one.swept(at(20)));
+    assert!(!one.swept(at(29)));
+    assert!(one.swept(at(30)));
+}
+
+#[test]
 fn bytes_that_arrive_after_the_close_request_void_it() {
     let one = One::new();
     one.connection().enter(Phase::Idle, Some(at(0)));

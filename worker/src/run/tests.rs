@@ -7,7 +7,7 @@ use rustcorn_scoreboard::{Phase, State};
 
 use super::Ended;
 use crate::drain::Times;
-use crate::testing::{Options, PATIENCE, Server, eventually};
+use crate::testing::{BIG, Client, Options, PATIENCE, Server, eventually};
 use crate::wishes::Wish;
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -129,6 +129,51 @@ fn an_idle_connection_is_closed_after_keepalive() {
 }
 
 #[test]
+fn a_response_is_sent_to_its_end_however_slowly_it_is_read() {
+    let server = Server::start(Options { keepalive: SHORT, ..Options::default() });
+    let (mut slow, mut idle) = (server.connect(), server.connect());
+    slow.ask("/big");
+    eventually("hyper has dropped the body", || server.counts().requests == 1);
+    idle.get("/");
+    assert_eq!(idle.rest(), "", "closed for being idle");
+    assert_eq!(slow.body(BIG), BIG);
+    assert_eq!(slow.rest(), "", "now it is idle too");
+}
+
+#[test]
+fn a_drain_waits_for_a_slow_reader() {
+    for phase in [Phase::Running, Phase::Stopping] {
+        let server = start();
+        let (mut slow, mut idle) = (server.connect(), server.connect());
+        slow.ask("/big");
+        eventually("hyper has dropped the body", || server.counts().requests == 1);
+        idle.get("/");
+        server.board.set_phase(phase);
+        server.wish(Wish::Drain);
+        if phase == Phase::Running {
+            eventually("draining", || server.vitals().state == State::Draining);
+            drop(idle);
+        } else {
+            assert_eq!(idle.rest(), "");
+        }
+        assert_eq!(slow.body(BIG), BIG, "{phase:?}");
+        drop(slow);
+        assert_eq!(server.wait(), Ended::Drained);
+    }
+}
+
+#[test]
+fn a_reader_that_has_stopped_is_cut_at_the_end_of_grace() {
+    let times = Times { graceful_timeout: SHORT * 2, drain_delay: Duration::ZERO };
+    let server = Server::start(Options { times, ..Options::default() });
+    let mut stalled = server.connect();
+    stalled.ask("/big");
+    eventually("hyper has dropped the body", || server.counts().requests == 1);
+    server.wish(Wish::Drain);
+    assert_eq!(server.wait(), Ended::Cut);
+}
+
+#[test]
 fn without_keepalive_each_response_is_the_last() {
     let server = Server::start(Options { keepalive: Duration::ZERO, ..Options::default() });
     let mut client = server.connect();
@@ -223,6 +268,30 @@ fn at_a_full_stop_the_kernel_refuses_and_the_idle_linger_briefly() {
     eventually("refused", || TcpStream::connect(server.address).is_err());
     assert!(idle.closed_within(PATIENCE));
     assert!(stopped.elapsed() > Duration::from_millis(990), "{:?}", stopped.elapsed());
+    assert_eq!(server.wait(), Ended::Drained);
+}
+
+#[test]
+fn a_full_stop_under_load_answers_everyone_who_got_a_connection() {
+    let server = start();
+    let address = server.address;
+    let client = move || {
+        let mut asked = Instant::now();
+        while let Ok(stream) = TcpStream::connect(address) {
+            let mut client = Client::new(stream);
+            client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+            assert!(client.rest().ends_with("Hello"), "connected, but not answered");
+            asked = Instant::now();
+        }
+        asked.elapsed()
+    };
+    let clients: Vec<_> = (0..6).map(|_| std::thread::spawn(client)).collect();
+    eventually("load", || server.counts().requests > 100);
+    server.board.set_phase(Phase::Stopping);
+    server.wish(Wish::Drain);
+    // Before the kernel refuses, it lets handshakes wait: TCP asks again after a second.
+    let refused: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(refused.iter().any(|after| *after > Duration::from_millis(500)), "{refused:?}");
     assert_eq!(server.wait(), Ended::Drained);
 }
 

@@ -1,0 +1,238 @@
+//! A service that misbehaves on request: it hangs, panics, exits, aborts and refuses to boot. The black-box tests run it.
+
+use std::convert::Infallible;
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
+use rustcorn::BoxError;
+use serde::Deserialize;
+use tokio::time::{Instant, Interval, interval_at};
+use tower_service::Service;
+
+/// Keys of `[app]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    /// How long `/slow` takes.
+    slow_ms: u64,
+    /// File that gets a line when a request starts, ends, is cancelled, or blocks for ever.
+    journal: Option<PathBuf>,
+    /// Refuses to load, with this reason.
+    fail_boot: Option<String>,
+    /// Panics while it is loaded.
+    panic_boot: bool,
+    /// Leaves with this code while it is loaded.
+    exit_boot: Option<i32>,
+    /// Is never done with loading, and blocks its thread meanwhile.
+    hang_boot: bool,
+    /// Time that loading takes.
+    boot_ms: u64,
+    /// Leaves with code 1 this long after it is loaded.
+    die_after_ms: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            slow_ms: 300,
+            journal: None,
+            fail_boot: None,
+            panic_boot: false,
+            exit_boot: None,
+            hang_boot: false,
+            boot_ms: 0,
+            die_after_ms: None,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    rustcorn::run(|ctx| async move {
+        let config: Config = ctx.config()?;
+        pause(config.boot_ms).await;
+        if let Some(reason) = &config.fail_boot {
+            return Err(reason.as_str().into());
+        }
+        if let Some(code) = config.exit_boot {
+            exit(code);
+        }
+        if config.hang_boot {
+            block();
+        }
+        assert!(!config.panic_boot, "panic_boot is set");
+        if let Some(after) = config.die_after_ms {
+            let death = async move {
+                pause(after).await;
+                exit(1);
+            };
+            drop(tokio::task::spawn_local(death)); // goes on without its handle
+        }
+        Ok::<_, BoxError>(Misbehaving(Rc::new(Inner { config, ctx })))
+    })
+}
+
+struct Inner {
+    config: Config,
+    ctx: rustcorn::Context,
+}
+
+/// The service.
+#[derive(Clone)]
+struct Misbehaving(Rc<Inner>);
+
+type Answer = Response<Either<Full<Bytes>, Ticks>>;
+
+impl Service<Request<Incoming>> for Misbehaving {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let inner = Rc::clone(&self.0);
+        Box::pin(async move { Ok(inner.answer(request).await) })
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match request.uri().path() {
+            "/" => text("Misbehaving on request\n"),
+            "/pid" => text(&std::process::id().to_string()),
+            "/slot" => text(&self.ctx.slot().to_string()),
+            "/generation" => text(&self.ctx.generation().to_string()),
+            "/slow" => {
+                let mut visit = Visit::begin(self);
+                pause(self.config.slow_ms).await;
+                visit.done = true;
+                text(&std::process::id().to_string())
+            }
+            "/until-drain" => {
+                let mut visit = Visit::begin(self);
+                self.ctx.draining().await;
+                visit.done = true;
+                text("draining")
+            }
+            "/env" => text(&std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect::<String>()),
+            "/echo" => match request.into_body().collect().await {
+                Ok(body) => Response::new(Either::Left(Full::new(body.to_bytes()))),
+                Err(error) => status(StatusCode::BAD_REQUEST, &error.to_string()),
+            },
+            "/stream" => {
+                self.note("stream");
+                Response::new(Either::Right(Ticks::new(5, Duration::from_millis(50))))
+            }
+            "/block" => {
+                self.note("block");
+                block()
+            }
+            "/panic" => panic!("asked to panic"),
+            "/exit" => exit(7),
+            "/crash" => std::process::abort(),
+            "/orphan" => text(&leave_an_orphan().to_string()),
+            _ => status(StatusCode::NOT_FOUND, "Not Found\n"),
+        }
+    }
+
+    /// A line in the journal: what happens, and in which process.
+    fn note(&self, what: &str) {
+        let Some(path) = &self.config.journal else { return };
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the test made the folder");
+        // One write a line, so that lines of several processes do not mix.
+        let line = format!("{what} {}\n", std::process::id());
+        file.write_all(line.as_bytes()).expect("the test's disk has room");
+    }
+}
+
+fn text(text: &str) -> Answer {
+    status(StatusCode::OK, text)
+}
+
+fn status(status: StatusCode, text: &str) -> Answer {
+    let mut response = Response::new(Either::Left(Full::new(Bytes::copy_from_slice(text.as_bytes()))));
+    *response.status_mut() = status;
+    response
+}
+
+#[expect(clippy::disallowed_methods, reason = "taking time is what is asked for")]
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// Never gives the thread back to the runtime.
+fn block() -> ! {
+    loop {
+        std::thread::park(); // may wake for no reason
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an application that ends its process is what is asked for")]
+fn exit(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+/// Starts a process whose parent ends at once, and returns that parent's exit code.
+fn leave_an_orphan() -> i32 {
+    let shell = std::process::Command::new("/bin/sh").args(["-c", "(exit 3) &"]).status();
+    shell.ok().and_then(|status| status.code()).unwrap_or(-1)
+}
+
+/// A request under way; its drop before it is done is a fact for the journal.
+struct Visit<'a> {
+    inner: &'a Inner,
+    done: bool,
+}
+
+impl<'a> Visit<'a> {
+    fn begin(inner: &'a Inner) -> Self {
+        inner.note("start");
+        Self { inner, done: false }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.inner.note(if self.done { "end" } else { "cancel" });
+    }
+}
+
+/// A body of a few lines with time between them.
+struct Ticks {
+    left: usize,
+    interval: Interval,
+}
+
+impl Ticks {
+    fn new(left: usize, every: Duration) -> Self {
+        Self { left, interval: interval_at(Instant::now() + every, every) }
+    }
+}
+
+impl Body for Ticks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        ready!(self.interval.poll_tick(cx));
+        self.left -= 1;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"tick\n")))))
+    }
+}

@@ -1,0 +1,43 @@
+//! The real programs, built once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The `rustcorn` program.
+pub(crate) fn rustcorn() -> PathBuf {
+    folder().join("rustcorn")
+}
+
+/// The misbehaving application.
+pub(crate) fn testapp() -> PathBuf {
+    folder().join("rustcorn-e2e-testapp")
+}
+
+/// The workspace's own folder.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the workspace")
+}
+
+/// Where the programs are. The first call builds them: cargo builds this package's own program for its tests, but not that of
+/// another package.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let test = std::env::current_exe().expect("a running program has a file");
+        let folder = test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps").to_owned();
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(other) => other,
+        };
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "-p", "rustcorn", "-p", "rustcorn-e2e", "--bins"])
+            .args(["--profile", profile, "--target-dir"])
+            .arg(folder.parent().expect("a profile is a folder of the target folder"))
+            .current_dir(workspace())
+            .status()
+            .expect("the cargo that built this test still exists");
+        assert!(built.success(), "the programs do not build");
+        folder
+    })
+}

@@ -1,0 +1,46 @@
+//! A folder for one test, gone after it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// Removed with all it holds when dropped.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Self {
+        let name = format!("rustcorn-e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("nobody else uses this process id in a folder's name");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file in one step: whoever reads it meanwhile gets the old text or the new one.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let new = self.0.join(format!("{name}.new"));
+        std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, self.0.join(name))).expect("the folder is ours");
+    }
+
+    /// Copies a program here. By another process: a descriptor open for writing in this one would be inherited for a moment by
+    /// whatever another test starts, and a file that somebody may write to cannot be executed (ETXTBSY).
+    pub(crate) fn install(&self, name: &str, program: &Path) {
+        let copied = Command::new("cp").arg(program).arg(self.0.join(name)).status();
+        assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", program.display());
+        std::fs::set_permissions(self.0.join(name), Permissions::from_mode(0o755)).expect("it is ours");
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // What is left behind harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,27 @@
+//! What a black-box test needs: the built programs, a server that cleans up after itself, clients, and waiting for facts.
+
+pub(crate) mod binaries;
+pub(crate) mod client;
+pub(crate) mod dir;
+pub(crate) mod load;
+pub(crate) mod log;
+pub(crate) mod proc;
+pub(crate) mod server;
+pub(crate) mod setup;
+pub(crate) mod statsd;
+pub(crate) mod wait;
+
+pub(crate) use client::{Conn, get};
+pub(crate) use load::Load;
+pub(crate) use server::Server;
+pub(crate) use setup::Setup;
+pub(crate) use statsd::Sink;
+pub(crate) use wait::{PATIENCE, eventually, never};
+
+/// Signals, under a short name.
+pub(crate) use nix::sys::signal::Signal as Sig;
+
+/// Whether to run the full sizes of the tests that count: minutes instead of seconds.
+pub(crate) fn full() -> bool {
+    std::env::var_os("RUSTCORN_E2E_FULL").is_some_and(|value| value != "0")
+}

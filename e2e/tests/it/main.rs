@@ -1,0 +1,36 @@
+//! Black-box tests: they run the real programs, talk to them over sockets and signals, and wait for facts.
+//!
+//! | module | the promise |
+//! |---|---|
+//! | `start` | it serves, and its log reads like gunicorn's |
+//! | `boot` | a first start that fails says why and ends |
+//! | `bad_input`, `cli` | mistakes are told at once; what the program says about itself |
+//! | `scale` | TTIN and TTOU; where settings come from |
+//! | `sockets` | TCP and unix sockets |
+//! | `stop` | TERM drains, INT is quick |
+//! | `reload` | HUP loses no request, or changes nothing |
+//! | `crash` | dead and hung processes cost what they must and no more |
+//! | `limits` | how many connections, and for how long |
+//! | `trouble` | strange machines, operators and neighbours stop nothing |
+//! | `pid1` | the master as process 1 |
+//! | `statsd` | metrics are exact |
+//! | `leak` | the master does not grow |
+//! | `workspace` | promises about the tree itself |
+
+mod harness;
+
+mod bad_input;
+mod boot;
+mod cli;
+mod crash;
+mod leak;
+mod limits;
+mod pid1;
+mod reload;
+mod scale;
+mod sockets;
+mod start;
+mod statsd;
+mod stop;
+mod trouble;
+mod workspace;
