@@ -1,0 +1,98 @@
+//! The suites: what is measured, each in a file of its own.
+
+mod kill;
+mod master;
+mod memory;
+mod reload;
+mod start;
+mod throughput;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use crate::Result;
+use crate::options::{Options, Programs};
+use crate::procfs;
+use crate::server::{Contender, Kind, has_nginx};
+
+/// One suite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    run: fn(&Bench<'_>) -> Result<()>,
+}
+
+pub(crate) const SUITES: [Suite; 7] = [
+    Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
+    Suite { name: "close", run: |bench| throughput::run(bench, true) },
+    Suite { name: "start", run: start::run },
+    Suite { name: "kill", run: kill::run },
+    Suite { name: "reload", run: reload::run },
+    Suite { name: "memory", run: memory::run },
+    Suite { name: "master", run: master::run },
+];
+
+/// What the suites have in common.
+pub(crate) struct Bench<'a> {
+    options: &'a Options,
+    programs: Programs,
+    /// Where rustcorn sends its metrics. Nobody reads them: the kernel drops what does not fit, and the sender never waits.
+    statsd: UdpSocket,
+    nginx: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let programs = Programs::build(options)?;
+    let statsd = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let bench = Bench { options, programs, statsd, nginx: has_nginx() };
+    println!("{}", procfs::machine()?);
+    if !bench.nginx {
+        println!("nginx is not on PATH and so not in the tables.");
+    }
+    for suite in &options.suites {
+        println!("\n## {}\n", suite.name);
+        (suite.run)(&bench).map_err(|error| format!("suite {}: {error}", suite.name))?;
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    /// Each build of rustcorn, without metrics.
+    fn rustcorn(&self) -> impl Iterator<Item = Contender> {
+        let builds = self.programs.rustcorn.iter();
+        builds.map(|(name, binary)| Contender {
+            name: name.clone(),
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None },
+        })
+    }
+
+    /// Each build of rustcorn, with metrics.
+    fn rustcorn_with_statsd(&self) -> Result<impl Iterator<Item = Contender>> {
+        let statsd = Some(self.statsd.local_addr()?);
+        let builds = self.programs.rustcorn.iter();
+        Ok(builds.map(move |(name, binary)| Contender {
+            name: format!("{name}, statsd"),
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd },
+        }))
+    }
+
+    fn bare_hyper(&self) -> Contender {
+        Contender { name: "bare hyper".to_owned(), kind: Kind::BareHyper { binary: self.programs.bare_hyper.clone() } }
+    }
+
+    /// None where it is not installed.
+    fn nginx(&self) -> Option<Contender> {
+        self.nginx.then(|| Contender { name: "nginx".to_owned(), kind: Kind::Nginx })
+    }
+
+    /// Those with a master and workers.
+    fn supervised(&self) -> impl Iterator<Item = Contender> {
+        self.rustcorn().chain(self.nginx())
+    }
+}
+
+/// Lets time pass: where what happens meanwhile, or fails to happen, is what is measured.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
