@@ -11,7 +11,8 @@ use crate::notice::Notice;
 
 /// Time between SIGABRT, which lets a worker leave a core dump, and SIGKILL.
 pub(super) const ABORT_TIME: Duration = Duration::from_secs(1);
-/// Time a worker has, after its own limit for a drain, to flush and leave before it is killed.
+/// Time a worker has, after its own limits for a drain and a flush, to leave before it is killed. In a quick stop it has
+/// nothing else, and flushes for half of it.
 pub(super) const EXIT_TIME: Duration = Duration::from_secs(2);
 
 /// How a worker process ended.
