@@ -42,7 +42,7 @@ impl Listener {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
         match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Socket::Tcp(stream)),
+            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, peer)| Socket::Tcp(stream, peer)),
             Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Socket::Unix(stream)),
         }
     }
@@ -54,9 +54,9 @@ impl Listener {
             Self::Tcp(listener) => {
                 let listener = listener.into_std()?;
                 empty_queue(most, || {
-                    let (stream, _) = listener.accept()?;
+                    let (stream, peer) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    take(Socket::Tcp(TcpStream::from_std(stream)?));
+                    take(Socket::Tcp(TcpStream::from_std(stream)?, peer));
                     Ok(())
                 });
                 if shut_down { shutdown_listener(listener.as_fd()) } else { Ok(()) }

@@ -3,6 +3,7 @@
 //! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
 //! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -62,9 +63,33 @@ impl Word {
     }
 }
 
+/// Who is at the other end of a connection. The text is made when it is first asked for.
+pub(crate) struct Peer {
+    address: SocketAddr,
+    text: OnceLock<Arc<str>>,
+}
+
+impl Peer {
+    pub(crate) const fn new(address: SocketAddr) -> Self {
+        Self { address, text: OnceLock::new() }
+    }
+
+    /// The address without its port.
+    pub(crate) fn address(&self) -> Arc<str> {
+        // A socket for both families shows an IPv4 client as ::ffff:10.0.0.1.
+        Arc::clone(self.text.get_or_init(|| self.address.ip().to_canonical().to_string().into()))
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.address.port()
+    }
+}
+
 /// One connection, shared by its stream, its request and the sweep.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
+    /// `None`: a unix socket.
+    pub(crate) peer: Option<Peer>,
     word: AtomicU64,
     /// Wakes the task that serves the connection. A tokio task has one waker for its whole life, so it is stored once.
     waker: OnceLock<Waker>,
@@ -184,10 +209,11 @@ impl Registry {
     }
 
     /// Puts a connection on the books.
-    pub(crate) fn add(&self, shared: &Arc<Shared>) -> Registered {
+    pub(crate) fn add(&self, shared: &Arc<Shared>, peer: Option<SocketAddr>) -> Registered {
         let mut inner = self.lock();
         let connection = Arc::new(Connection {
             shared: Arc::clone(shared),
+            peer: peer.map(Peer::new),
             word: AtomicU64::new(Word::new(Phase::New, None).0),
             waker: OnceLock::new(),
             position: AtomicUsize::new(inner.open.len()),
