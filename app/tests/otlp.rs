@@ -220,6 +220,25 @@ fn a_collector_that_hangs_holds_up_neither_requests_nor_the_end() {
 }
 
 #[test]
+fn compressed_with_headers_over_few_connections() {
+    let receiver = Receiver::start(Health::Well);
+    let settings = format!("otlp_endpoint = '{}'", receiver.url());
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "50"),
+    ];
+    let mut server = Server::start(1, &settings, &variables);
+    load(&server, 500, plain);
+    server.stop(Signal::SIGTERM);
+    let received = receiver.received();
+    assert_eq!(received.spans.len(), 500);
+    assert!(received.requests > 10 && received.compressed == received.requests);
+    assert_eq!(received.connections, 2, "one for each signal");
+    assert!(received.keys.len() == received.requests && received.keys.iter().all(|key| key == "a b"));
+}
+
+#[test]
 fn nobody_at_the_endpoint() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let settings = format!("otlp_endpoint = 'http://127.0.0.1:{port}'");

@@ -39,6 +39,9 @@ pub(crate) struct Received {
     /// Requests of either kind, acknowledged or not, and connections they came on.
     pub(crate) requests: usize,
     pub(crate) connections: usize,
+    /// Of those, compressed ones; and values of the header `x-key`.
+    pub(crate) compressed: usize,
+    pub(crate) keys: Vec<String>,
 }
 
 struct Inner {
@@ -94,8 +97,12 @@ impl Receiver {
 
     fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
-        while let Some((path, body)) = request(&mut stream) {
-            self.received().requests += 1;
+        while let Some(Request { path, body, compressed, key }) = request(&mut stream) {
+            let mut received = self.received();
+            received.requests += 1;
+            received.compressed += usize::from(compressed);
+            received.keys.extend(key);
+            drop(received);
             self.inner.changed.notify_all();
             let health = *self.inner.health.lock().unwrap();
             let (status, answer) = match health {
@@ -141,25 +148,39 @@ pub(crate) fn take_spans(received: &mut Received, request: ExportTraceServiceReq
     }
 }
 
-/// Path and body of the next request; `None` at the end.
-fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+struct Request {
+    path: String,
+    body: Vec<u8>,
+    compressed: bool,
+    key: Option<String>,
+}
+
+/// The next request; `None` at the end.
+fn request(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     stream.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let path = line.split(' ').nth(1)?.to_owned();
+    let mut request = Request { path, body: Vec::new(), compressed: false, key: None };
     let mut length = 0;
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).ok()?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.trim().parse().ok()?;
+        match line.trim().split_once(": ") {
+            None => break,
+            Some(("content-length", value)) => length = value.parse().ok()?,
+            Some(("content-encoding", value)) => request.compressed = value == "gzip",
+            Some(("x-key", value)) => request.key = Some(value.to_owned()),
+            Some(_) => {}
         }
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    Some((path, body))
+    request.body.resize(length, 0);
+    stream.read_exact(&mut request.body).ok()?;
+    if request.compressed {
+        let mut body = Vec::new();
+        flate2::read::GzDecoder::new(&*request.body).read_to_end(&mut body).unwrap();
+        request.body = body;
+    }
+    Some(request)
 }
 
 impl Received {

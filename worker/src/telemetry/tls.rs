@@ -155,3 +155,8 @@ mod without {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "otlp-tls")]
+#[path = "tls_tests.rs"]
+mod tests;
