@@ -130,6 +130,30 @@ fn spans_of_the_application_follow_the_request() {
 }
 
 #[test]
+fn spans_by_tracing_nest_too() {
+    use tracing_subscriber::layer::SubscriberExt;
+    for sampler in ["always_on", "always_off"] {
+        let (observer, provider, ended) = observer(&options(&[("OTEL_TRACES_SAMPLER", sampler)]));
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("application"));
+        let observed = observer.begin(&request("GET", "/", &[]), None);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let attached = observed.attach();
+            tracing::info_span!("outer").in_scope(|| tracing::info_span!("inner").in_scope(|| {}));
+            drop(attached);
+        });
+        observer.end(observed, Some(StatusCode::OK), SECOND);
+        let all = ended.all();
+        let [inner, outer, server] = &all[..] else {
+            assert_eq!((sampler, all.len()), ("always_off", 0), "{all:#?}");
+            continue;
+        };
+        assert_eq!(inner.parent_span_id, outer.span_context.span_id());
+        assert_eq!(outer.parent_span_id, server.span_context.span_id());
+        assert_eq!(inner.span_context.trace_id(), server.span_context.trace_id());
+    }
+}
+
+#[test]
 fn unsampled_roots_are_traces_of_their_own() {
     let (observer, _, _) = observer(&options(&[("OTEL_TRACES_SAMPLER", "always_off")]));
     let trace = |headers: &[(&str, &str)]| {
