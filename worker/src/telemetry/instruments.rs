@@ -143,4 +143,4 @@ impl Hasher for Mix {
 
 #[cfg(test)]
 #[path = "instruments_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -14,8 +14,9 @@ use super::*;
 /// Attributes of each series, and its count or value.
 type Seen = BTreeMap<String, i64>;
 
+/// Keeps what was exported last.
 #[derive(Clone, Default)]
-struct Keeps(Arc<Mutex<BTreeMap<String, Seen>>>);
+pub(in crate::telemetry) struct Keeps(Arc<Mutex<BTreeMap<String, Seen>>>);
 
 impl PushMetricExporter for Keeps {
     fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {

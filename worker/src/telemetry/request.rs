@@ -180,9 +180,7 @@ impl Traces {
         methods: &Methods,
         peer: Option<&Peer>,
     ) -> (Option<Context>, Option<SystemTime>) {
-        let remote = self.extract(request.headers());
-        let parent = remote.span().span_context().clone();
-        let parent = Some(parent).filter(SpanContext::is_valid);
+        let (remote, parent) = self.extract(request.headers());
         let trace = parent.as_ref().map_or_else(|| self.ids.new_trace_id(), SpanContext::trace_id);
         if !self.sampling.samples(trace, parent.as_ref()) {
             return (Some(self.unsampled(remote, trace, parent)), None);
@@ -202,15 +200,17 @@ impl Traces {
         (Some(remote.with_span(span)), Some(started))
     }
 
-    fn extract(&self, headers: &HeaderMap) -> Context {
-        let mut context = Context::new();
+    /// What the request brings along, and its parent if it has one.
+    fn extract(&self, headers: &HeaderMap) -> (Context, Option<SpanContext>) {
+        let (mut context, mut parent) = (Context::new(), None);
         if self.propagators.trace_context && headers.contains_key(TRACEPARENT) {
             context = self.trace_context.extract_with_context(&context, &HeaderExtractor(headers));
+            parent = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
         }
         if self.propagators.baggage && headers.contains_key(BAGGAGE) {
             context = self.baggage.extract_with_context(&context, &HeaderExtractor(headers));
         }
-        context
+        (context, parent)
     }
 
     /// The context of a request without a span. It still says "not sampled": spans that the application starts in it, and

@@ -4,6 +4,9 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{Tracer as _, TracerProvider as _};
 
 use super::*;
+use opentelemetry_sdk::metrics::PeriodicReader;
+
+use crate::telemetry::instruments::tests::Keeps;
 use crate::telemetry::tests::{get, observer, options};
 
 const SAMPLED: &str = "00-0000000000000000000000000000abcd-0000000000000007-01";
@@ -189,4 +192,49 @@ fn state_and_baggage_come_along() {
     let observed = observer.begin(&request("GET", "/", &[("traceparent", "00-xyz")]), None);
     observer.end(observed, Some(StatusCode::OK), SECOND);
     assert_eq!(ended.only().parent_span_id, opentelemetry::trace::SpanId::INVALID);
+}
+
+/// Nanoseconds that the observation of a request takes on the thread that serves, two polls included.
+#[test]
+#[ignore = "prints what only a release build on a quiet machine can tell: cargo test --release -p rustcorn-worker cost -- --ignored --nocapture"]
+fn cost_of_a_request() {
+    const ROUNDS: u32 = 200_000;
+    let headers = [("host", "localhost:8000"), ("user-agent", "wrk"), ("accept", "*/*")];
+    let peer = Peer::new("10.0.0.1:99".parse().unwrap());
+    let of = |variables: &[(&str, &str)], headers: &[(&str, &str)], measured: bool| {
+        let options = options(variables);
+        let traces = opentelemetry_sdk::trace::SdkTracerProvider::builder()
+            .with_sampler(options.sampling.for_sdk())
+            .with_id_generator(Ids::default())
+            .build();
+        let meters = opentelemetry_sdk::metrics::SdkMeterProvider::builder()
+            .with_reader(PeriodicReader::builder(Keeps::default()).build())
+            .build();
+        let meter = opentelemetry::metrics::MeterProvider::meter(&meters, "test");
+        let instruments = measured.then(|| Instruments::new(&meter, &Methods::new(None)));
+        let observer = Observer::new(&options, Some(&traces), instruments);
+        let request = request("GET", "/", headers);
+        let round = || {
+            let began = std::time::Instant::now();
+            for _ in 0..ROUNDS {
+                let mut observed = observer.begin(&request, Some(&peer));
+                drop(std::hint::black_box(observed.attach()));
+                observed.polled();
+                drop(std::hint::black_box(observed.attach()));
+                observer.end(observed, Some(StatusCode::OK), SECOND);
+            }
+            began.elapsed() / ROUNDS
+        };
+        (0..9).map(|_| round()).min().unwrap()
+    };
+    let with_parent = |parent| [headers[0], headers[1], headers[2], ("traceparent", parent)];
+    for (name, variables, headers, measured) in [
+        ("unsampled root", &[("OTEL_TRACES_SAMPLER", "always_off")][..], &headers[..], false),
+        ("unsampled root, with metrics", &[("OTEL_TRACES_SAMPLER", "always_off")], &headers, true),
+        ("unsampled parent", &[], &with_parent(UNSAMPLED), false),
+        ("sampled root, dropped at its end", &[], &headers, false),
+        ("sampled parent, dropped at its end", &[], &with_parent(SAMPLED), false),
+    ] {
+        println!("{name}: {:?}", of(variables, headers, measured));
+    }
 }
