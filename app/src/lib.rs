@@ -47,7 +47,9 @@ use rustcorn_master::{Launch, Program};
 use rustcorn_worker::Handoff;
 use tower_service::Service;
 
-pub use rustcorn_worker::{BoxError, Context};
+/// The telemetry API, in the version that [`Context::tracer`] and [`Context::meter`] speak.
+pub use opentelemetry;
+pub use rustcorn_worker::{BoxError, Context, Route};
 
 /// Exit code of a worker that cannot boot.
 const FAILED_TO_BOOT: u8 = 3;

@@ -66,7 +66,7 @@ impl Layers {
             if let Some(fallback) = setting.fallback {
                 self.variable(setting, environment, fallback.variable, fallback.convert);
             }
-            self.variable(setting, environment, &setting.variable(), |text| Ok(text.to_owned()));
+            self.variable(setting, environment, &setting.variable(), |text| Ok(Some(text.to_owned())));
         }
         if let Some(value) = environment.get(CMD_ARGS) {
             self.command_args(value);
@@ -78,12 +78,13 @@ impl Layers {
         setting: &Setting,
         environment: &BTreeMap<String, OsString>,
         variable: &str,
-        convert: fn(&str) -> Result<String, String>,
+        convert: fn(&str) -> Result<Option<String>, String>,
     ) {
         let Some(value) = environment.get(variable) else { return };
         let origin = Origin::Environment { variable: variable.to_owned(), flag: None };
         match value.to_str().ok_or_else(|| "not UTF-8 text".to_owned()).and_then(convert) {
-            Ok(text) => self.set_or_note(setting, &Input::Untyped(text), origin),
+            Ok(Some(text)) => self.set_or_note(setting, &Input::Untyped(text), origin),
+            Ok(None) => {}
             Err(text) => self.problems.push(Problem::new(origin, setting.key, &text)),
         }
     }

@@ -69,7 +69,7 @@ from these layers, the last of which wins:
 
 1. the default;
 2. the file named on the command line, `APP.TOML`;
-3. the environment: `PORT` and `WEB_CONCURRENCY`, above them `RUSTCORN_<KEY>`, above these `RUSTCORN_CMD_ARGS`, which holds
+3. the environment: `PORT`, `WEB_CONCURRENCY` and OpenTelemetry's `OTEL_*` where a setting names one, above them `RUSTCORN_<KEY>`, above these `RUSTCORN_CMD_ARGS`, which holds
    flags, split as a shell would;
 4. the command line.
 

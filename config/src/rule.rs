@@ -8,6 +8,7 @@ use rustcorn_sys::log::Level;
 
 use crate::address::{Address, StatsdHost};
 use crate::duration;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::problem::did_you_mean;
 
@@ -245,6 +246,89 @@ impl Rule<String> for Words {
         match input.text() {
             Some(text) if text.len() <= 1024 && !text.contains(bad) => Ok(text.to_owned()),
             _ => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// The URL of a collector; empty for none.
+pub(crate) struct Otlp;
+
+impl Rule<Option<Endpoint>> for Otlp {
+    fn allowed(&self) -> String {
+        format!("{}, or nothing", Endpoint::ALLOWED)
+    }
+
+    fn parse(&self, input: &Input) -> Result<Option<Endpoint>, String> {
+        match input.text() {
+            Some("") => Ok(None),
+            Some(text) => Endpoint::parse(text).map(Some).ok_or_else(|| input.refused(&self.allowed())),
+            None => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &Option<Endpoint>) -> String {
+        quoted(&value.as_ref().map_or_else(String::new, ToString::to_string))
+    }
+}
+
+/// A share of a whole.
+pub(crate) struct Ratio;
+
+impl Rule<f64> for Ratio {
+    fn allowed(&self) -> String {
+        "a number from 0 to 1, such as 0.01".to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<f64, String> {
+        let decimal = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE-".contains(&byte));
+        let number = input.number().filter(|digits| decimal(digits)).and_then(|digits| digits.parse::<f64>().ok());
+        number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| input.refused(&self.allowed()))
+    }
+
+    fn show(&self, value: &f64) -> String {
+        value.to_string() // the shortest text that reads back to the same number
+    }
+}
+
+/// Free text on one line.
+pub(crate) struct Line;
+
+impl Rule<String> for Line {
+    fn allowed(&self) -> String {
+        "text of at most 255 characters without control characters".to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<String, String> {
+        match input.text() {
+            Some(text) if text.chars().count() <= 255 && !text.contains(char::is_control) => Ok(text.to_owned()),
+            _ => Err(input.refused(&Rule::<String>::allowed(self))),
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// One of a few words, or nothing.
+pub(crate) struct OneOf(pub(crate) &'static [&'static str]);
+
+impl Rule<String> for OneOf {
+    fn allowed(&self) -> String {
+        let words: Vec<String> = self.0.iter().map(|word| quoted(word)).collect();
+        format!("{} or nothing", words.join(", "))
+    }
+
+    fn parse(&self, input: &Input) -> Result<String, String> {
+        match input.text() {
+            Some(text) if text.is_empty() || self.0.contains(&text) => Ok(text.to_owned()),
+            text => {
+                Err(input.refused(&self.allowed()) + &did_you_mean(text.unwrap_or_default(), self.0.iter().copied()))
+            }
         }
     }
 

@@ -38,8 +38,8 @@ impl Apply {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fallback {
     pub(crate) variable: &'static str,
-    /// Turns the variable's value into the setting's text; the error is a sentence.
-    pub(crate) convert: fn(&str) -> Result<String, String>,
+    /// Turns the variable's value into the setting's text; `None` if it says nothing about it. The error is a sentence.
+    pub(crate) convert: fn(&str) -> Result<Option<String>, String>,
 }
 
 /// The declaration of one setting. Parser, flags, variables, help and docs all come from it.

@@ -6,8 +6,11 @@ use rustcorn_sys::log::Level;
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
-use crate::rule::{Addresses, LogLevel, Rule, Statsd, Time, TimeOrOff, Whole, Words, Workers};
+use crate::rule::{
+    Addresses, Line, LogLevel, OneOf, Otlp, Ratio, Rule, Statsd, Time, TimeOrOff, Whole, Words, Workers,
+};
 use crate::setting::{Apply, Fallback, Setting};
 
 const SECOND: u64 = 1000;
@@ -96,19 +99,72 @@ settings! {
         "Tags for every metric, as DogStatsD has them: name:value pairs with commas between.";
     statsd_interval: Duration = "1", Time(10, HOUR), "--statsd-interval" "SECONDS", Master,
         "Time between two reports of metrics.";
+    otlp_endpoint: Option<Endpoint> = "", Otlp, "--otlp-endpoint" "URL", Both,
+        or "OTEL_EXPORTER_OTLP_ENDPOINT" unless_empty,
+        "Base URL of the OpenTelemetry collector that gets spans and metrics; empty turns both off.";
+    otlp_traces_endpoint: Option<Endpoint> = "", Otlp, "--otlp-traces-endpoint" "URL", Both,
+        or "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" unless_empty,
+        "Whole URL for spans, where they go elsewhere than otlp_endpoint says.";
+    otlp_metrics_endpoint: Option<Endpoint> = "", Otlp, "--otlp-metrics-endpoint" "URL", Both,
+        or "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" unless_empty,
+        "Whole URL for metrics, where they go elsewhere than otlp_endpoint says.";
+    otlp_protocol: String = "", OneOf(&["http/protobuf", "grpc"]), "--otlp-protocol" "PROTOCOL", Workers,
+        or "OTEL_EXPORTER_OTLP_PROTOCOL" a_protocol,
+        "How to speak to the collector; empty means gRPC to port 4317 if the program was built with it, else HTTP.";
+    otlp_flush_timeout: Duration = "3", Time(0, 60 * SECOND), "--otlp-flush-timeout" "SECONDS", Both,
+        "Time that a worker has at its end, after the last request, to send the spans and metrics that it still holds.";
+    trace_sample_ratio: f64 = "1", Ratio, "--trace-sample-ratio" "RATIO", Workers,
+        or "OTEL_TRACES_SAMPLER_ARG" a_ratio,
+        "Share of the requests without a sampled or unsampled parent that get spans; the others follow their parent.";
+    service_name: String = "", Line, "--service-name" "NAME", Workers,
+        or "OTEL_SERVICE_NAME" unless_empty,
+        "Name of the service in spans and metrics.";
+    service_namespace: String = "", Line, "--service-namespace" "NAME", Workers,
+        "Namespace of the service in spans and metrics.";
+    service_version: String = "", Line, "--service-version" "VERSION", Workers,
+        "Version of the service in spans and metrics.";
+    resource_detection: String = "gcp", OneOf(&["gcp"]), "--resource-detection" "NAME", Workers,
+        "What to ask about the machine: gcp asks the metadata server on machines of Google Cloud, for at most a second; \
+         empty asks nobody.";
 }
 
 /// `PORT`: platforms that set it expect the service on every interface.
-fn any_interface(port: &str) -> Result<String, String> {
+fn any_interface(port: &str) -> Result<Option<String>, String> {
     let port = port.trim();
     // Checked here, so that the message speaks of what the variable may hold and not of addresses.
     if port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok() {
-        return Ok(format!("0.0.0.0:{port}"));
+        return Ok(Some(format!("0.0.0.0:{port}")));
     }
     Err(Input::Untyped(port.to_owned()).refused("a port number from 0 to 65535"))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of Fallback::convert")]
-fn unchanged(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+fn unchanged(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.to_owned()))
+}
+
+/// OpenTelemetry: an empty variable is as good as none.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of Fallback::convert")]
+fn unless_empty(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// OpenTelemetry: what is not understood is ignored, since other programs may. The worker says so.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of Fallback::convert")]
+fn a_protocol(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.trim().to_ascii_lowercase()).filter(|text| matches!(text.as_str(), "grpc" | "http/protobuf")))
+}
+
+/// As above: the argument of another sampler may be no number.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of Fallback::convert")]
+fn a_ratio(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.trim().to_owned()).filter(|text| Rule::<f64>::parse(&Ratio, &Input::Untyped(text.clone())).is_ok()))
+}
+
+impl Settings {
+    /// Whether workers have a collector to send to, and so something to flush at their end.
+    #[must_use]
+    pub const fn exports_telemetry(&self) -> bool {
+        self.otlp_endpoint.is_some() || self.otlp_traces_endpoint.is_some() || self.otlp_metrics_endpoint.is_some()
+    }
 }

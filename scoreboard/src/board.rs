@@ -86,7 +86,8 @@ impl Board {
         [&id.pid, &id.generation, &id.state, &id.lanes].into_iter().for_each(|word| word.store(0, Relaxed));
         let plain = &slot.plain;
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
-        plain.log.iter().chain(gauges).for_each(|word| word.store(0, Relaxed));
+        let spans = [&plain.spans_waiting, &plain.spans_dropped];
+        plain.log.iter().chain(gauges).chain(spans).for_each(|word| word.store(0, Relaxed));
     }
 
     /// What the slot's occupant has counted since it booted; after its death, for good. See [`Counts`] for what agrees
@@ -99,9 +100,18 @@ impl Board {
             accepted: plain.accepted.load(Relaxed),
             aborted: plain.aborted.load(Relaxed),
             log: plain.log.each_ref().map(|count| count.load(Relaxed)),
+            spans_dropped: plain.spans_dropped.load(Relaxed),
             ..Counts::default()
         };
         slot.lanes_in_use().iter().for_each(|lane| counts.add_lane(&lane.read()));
+        counts
+    }
+
+    /// As [`Self::counts`], of an occupant that is gone for good: the spans it had not yet sent are lost.
+    #[must_use]
+    pub fn last_counts(&self, slot: usize) -> Counts {
+        let mut counts = self.counts(slot);
+        counts.spans_dropped += self.slot(slot).plain.spans_waiting.load(Relaxed);
         counts
     }
 

@@ -28,6 +28,8 @@ pub struct Counts {
     pub status: Box<[u64; STATUSES]>,
     /// Log lines: critical, error, warning, exception.
     pub log: [u64; 4],
+    /// Spans that were not delivered to the collector.
+    pub spans_dropped: u64,
     /// Requests by duration.
     pub durations: Histogram,
 }
@@ -41,6 +43,7 @@ impl Default for Counts {
             bytes: 0,
             status: Box::new([0; STATUSES]),
             log: [0; 4],
+            spans_dropped: 0,
             durations: Histogram::default(),
         }
     }
@@ -68,6 +71,7 @@ impl Counts {
         self.bytes += other.bytes;
         add_all(&mut self.status[..], &other.status[..]);
         add_all(&mut self.log, &other.log);
+        self.spans_dropped += other.spans_dropped;
         self.durations.add(&other.durations);
     }
 
@@ -91,6 +95,7 @@ impl Counts {
             bytes: self.bytes.saturating_sub(earlier.bytes),
             status,
             log: std::array::from_fn(|kind| self.log[kind].saturating_sub(earlier.log[kind])),
+            spans_dropped: self.spans_dropped.saturating_sub(earlier.spans_dropped),
             durations: self.durations.since(&earlier.durations),
         }
     }

@@ -19,7 +19,7 @@ use crate::polled::Record;
 use crate::{Phase, SLOTS};
 
 /// Goes up with every change of this file, of `Lane` or of `Record`.
-pub(crate) const LAYOUT: u64 = 1;
+pub(crate) const LAYOUT: u64 = 2;
 const MAGIC: u64 = u64::from_le_bytes(*b"rcorn-sb");
 pub(crate) const PAGE: usize = 64 * 1024;
 pub(crate) const BOARD_SIZE: usize = size_of::<Image>();
@@ -85,6 +85,9 @@ pub(crate) struct Plain {
     pub(crate) aborted: AtomicU64,
     /// critical, error, warning, exception
     pub(crate) log: [AtomicU64; 4],
+    /// Spans that wait to be sent.
+    pub(crate) spans_waiting: AtomicU64,
+    pub(crate) spans_dropped: AtomicU64,
 }
 
 impl Slot {

@@ -127,6 +127,23 @@ impl Writer {
         self.slot.plain.log[EXCEPTION].fetch_add(1, Relaxed);
     }
 
+    /// A span has ended and waits to be sent. From any thread, as the two below.
+    pub fn span_waits(&self) {
+        self.slot.plain.spans_waiting.fetch_add(1, Relaxed);
+    }
+
+    /// `n` of the spans that waited have arrived.
+    pub fn spans_sent(&self, n: u64) {
+        self.slot.plain.spans_waiting.fetch_sub(n, Relaxed);
+    }
+
+    /// `n` spans are lost, `waited` of which had been waiting.
+    pub fn spans_lost(&self, n: u64, waited: u64) {
+        // Dropped first: a worker killed in between is said to have lost too many, never too few.
+        self.slot.plain.spans_dropped.fetch_add(n, Relaxed);
+        self.slot.plain.spans_waiting.fetch_sub(waited, Relaxed);
+    }
+
     /// Shows the request as being polled until the guard is dropped: by return or by panic. Not nested on one thread.
     #[inline]
     #[must_use = "the request is shown while the guard lives"]

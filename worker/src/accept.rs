@@ -42,7 +42,7 @@ impl Listener {
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
         match self {
-            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Socket::Tcp(stream)),
+            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, peer)| Socket::Tcp(stream, peer)),
             Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| Socket::Unix(stream)),
         }
     }
@@ -96,9 +96,9 @@ impl Queue {
     fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
+                let (stream, peer) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                TcpStream::from_std(stream).map(Socket::Tcp)
+                TcpStream::from_std(stream).map(|stream| Socket::Tcp(stream, peer))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;

@@ -29,9 +29,10 @@ use crate::drain::Times;
 use crate::handoff::{Handoff, Ready};
 use crate::lifeline::Lifeline;
 use crate::log;
-use crate::run::{Core, Local, Plan, Threaded, Timer};
+use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::serve::Serving;
 use crate::shared::Shared;
+use crate::telemetry::{QUICK_FLUSH, Telemetry};
 use crate::timers::{beat_and_sweep, tick};
 use crate::wishes::OsWishes;
 
@@ -133,12 +134,18 @@ impl Boot {
             writer.boot(Pid::this(), generation);
             let shared = Shared::new(writer, settings.keepalive, settings.header_timeout);
             log::count_on(&shared);
-            let lifeline = Lifeline::watch(lifeline, settings.graceful_timeout).map_err(cannot("start a thread"))?;
+            if let Some(telemetry) = Telemetry::start(&settings, slot, &shared).map_err(Failure::Boot)? {
+                telemetry.publish();
+                shared.observe_with(telemetry);
+            }
+            let patience = settings.graceful_timeout + settings.otlp_flush_timeout;
+            let lifeline = Lifeline::watch(lifeline, patience).map_err(cannot("start a thread"))?;
             Ok((shared, lifeline))
         };
         let (shared, (lifeline, orphaned)) = prepare().inspect_err(|failure| report(&mut ready, failure))?;
         let (draining, receiver) = watch::channel(false);
-        let context = Context { slot, generation, app: settings.app.clone(), draining: receiver };
+        let context =
+            Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
         Ok(Self { settings, context, draining, listeners, shared, ready, lifeline, orphaned })
     }
 
@@ -161,9 +168,11 @@ impl Boot {
             Ok(runtime) => runtime,
             Err(error) => return self.fail(cannot("start the runtime")(error)),
         };
+        let flush = self.flush();
         let result = runtime.block_on(self.serve(make, Local));
         runtime.shutdown_background(); // what an application left on blocking threads does not hold up the exit
-        result
+        flush(&result?); // after the runtime, and with it the last request, is gone
+        Ok(())
     }
 
     fn threaded<F, Fut, S, B>(self, make: F) -> Result<(), Failure>
@@ -181,14 +190,26 @@ impl Boot {
             Ok(runtime) => runtime,
             Err(error) => return self.fail(cannot("start the runtime")(error)),
         };
+        let flush = self.flush();
         let result = runtime.block_on(self.serve(make, Threaded));
         runtime.shutdown_background(); // as above
-        result
+        flush(&result?); // as above
+        Ok(())
+    }
+
+    /// Sends the telemetry that is left, once serving has ended.
+    fn flush(&self) -> impl FnOnce(&Ended) + use<> {
+        let (shared, limit) = (Arc::clone(&self.shared), self.settings.otlp_flush_timeout);
+        move |ended| {
+            if let Some(telemetry) = shared.telemetry() {
+                telemetry.finish(if *ended == Ended::Quit { limit.min(QUICK_FLUSH) } else { limit });
+            }
+        }
     }
 
     /// Builds the application, then serves until the end. Until the application is built, signals have their default
     /// actions: there is nothing to lose yet, and an application that blocks while it is built must not outlive a TERM.
-    async fn serve<F, Fut, S, B, X>(mut self, make: F, executor: X) -> Result<(), Failure>
+    async fn serve<F, Fut, S, B, X>(mut self, make: F, executor: X) -> Result<Ended, Failure>
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
@@ -217,8 +238,7 @@ impl Boot {
             self.ready.leaving();
             self.draining.send_replace(true);
         };
-        core.run(leaves).await;
-        Ok(())
+        Ok(core.run(leaves).await)
     }
 
     /// Arms everything that serving needs.

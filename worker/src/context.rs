@@ -1,16 +1,31 @@
 //! What an application is given when it is built.
 
+use std::sync::Arc;
+
+use opentelemetry::metrics::Meter;
+use opentelemetry_sdk::trace::SdkTracer;
 use rustcorn_config::{App, Problems};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::shared::Shared;
+use crate::telemetry;
+
 /// The application's view of the worker that it runs in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     pub(crate) slot: usize,
     pub(crate) generation: u32,
     pub(crate) app: App,
     pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { slot, generation, .. } = self;
+        f.debug_struct("Context").field("slot", slot).field("generation", generation).finish_non_exhaustive()
+    }
 }
 
 impl Context {
@@ -45,6 +60,19 @@ impl Context {
     #[must_use]
     pub const fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// A tracer for spans of the application. Those started while a request is polled are children of its span, and follow
+    /// its sampling decision. Without a collector to send to it makes none.
+    #[must_use]
+    pub fn tracer(&self) -> SdkTracer {
+        telemetry::tracer(&self.shared)
+    }
+
+    /// A meter for metrics of the application, sent with the server's own. Without a collector to send to it counts nothing.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        telemetry::meter(&self.shared)
     }
 
     /// Ready as soon as the worker begins to drain: the moment to end long polls and event streams, which would otherwise be

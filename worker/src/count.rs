@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -30,6 +30,7 @@ use tower_service::Service;
 
 use crate::log;
 use crate::registry::{Connection, Phase};
+use crate::telemetry::{Observed, Trouble};
 
 /// Any error, in the shape that hyper, tower and axum use.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -70,8 +71,12 @@ struct Entry {
     status: Option<StatusCode>,
     bytes: u64,
     connect: bool,
+    /// The response's body is not for the client: to HEAD, and with a status that has none.
+    bodiless: bool,
     upgraded: bool,
     text: PolledText,
+    /// `None` while telemetry is off, and once it is over.
+    observed: Option<Observed>,
 }
 
 impl Ticket {
@@ -79,6 +84,8 @@ impl Ticket {
         let started = Monotonic::now();
         connection.enter(Phase::InRequest, Some(started));
         connection.shared.writer.request_started();
+        let telemetry = connection.shared.telemetry();
+        let observed = telemetry.map(|telemetry| telemetry.observer.begin(request, connection.peer.as_ref()));
         Self(Box::new(Entry {
             connection: Arc::clone(connection),
             started,
@@ -86,8 +93,10 @@ impl Ticket {
             status: None,
             bytes: 0,
             connect: request.method() == Method::CONNECT,
+            bodiless: request.method() == Method::HEAD,
             upgraded: false,
             text: PolledText::new(request.method().as_str(), request.uri().path()),
+            observed,
         }))
     }
 
@@ -101,13 +110,34 @@ impl Ticket {
         self.0.stretch.take().unwrap_or_else(Monotonic::now)
     }
 
+    /// Makes the request's telemetry context the current one.
+    fn attach(&self) -> Option<opentelemetry::ContextGuard> {
+        self.0.observed.as_ref().and_then(Observed::attach)
+    }
+
+    fn polled(&mut self) {
+        if let Some(observed) = &mut self.0.observed {
+            observed.polled();
+        }
+    }
+
+    fn troubled(&mut self, trouble: Trouble) {
+        if let Some(observed) = &mut self.0.observed {
+            observed.troubled(trouble);
+        }
+    }
+
     /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
     fn answered<B>(&mut self, response: &mut Response<B>) {
         let (entry, status) = (&mut *self.0, response.status());
         entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
         // hyper has no way to send any other 1xx as a response, and sends this instead.
+        entry.bodiless |= entry.upgraded || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let unsendable = status.is_informational() && !entry.upgraded;
         entry.status = Some(if unsendable { StatusCode::INTERNAL_SERVER_ERROR } else { status });
+        if let Some(observed) = &mut entry.observed {
+            observed.answered(response);
+        }
         if entry.connection.shared.says_close() && !entry.upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -124,12 +154,20 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let entry = &*self.0;
+        let entry = &mut *self.0;
         let writer = &entry.connection.shared.writer;
+        let observed = entry.observed.take().zip(entry.connection.shared.telemetry());
         let Some(status) = entry.status else {
+            if let Some((observed, telemetry)) = observed {
+                telemetry.observer.end(observed, None, Monotonic::now().since(entry.started));
+            }
             return writer.request_aborted(); // the connection is gone too: it has no phase any more
         };
         let now = Monotonic::now();
+        // Before the count: whoever sees the request counted finds its span on its way.
+        if let Some((observed, telemetry)) = observed {
+            telemetry.observer.end(observed, Some(status), now.since(entry.started));
+        }
         writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
         entry.connection.enter(if entry.upgraded { Phase::Upgraded } else { Phase::Idle }, Some(now));
     }
@@ -176,6 +214,7 @@ impl<S, B> Future for Handling<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<BoxError>,
+    B: Body,
 {
     type Output = Result<Response<CountedBody<B>>, Infallible>;
 
@@ -186,25 +225,29 @@ where
         let shown = ticket.show(since);
         // Unwind safe: after a panic the future is not polled again, and what it shares with other requests is up to the
         // application, as with any panic in a thread.
+        let attached = ticket.attach();
         let polled = catch_unwind(AssertUnwindSafe(|| this.step.poll(cx)));
-        drop(shown);
+        drop((attached, shown));
+        ticket.polled();
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(response))) => Ok(response),
-            Ok(Poll::Ready(Err(error))) => Err(chain(&*error.into())),
-            Err(panic) => Err(panicked(&*panic)),
+            Ok(Poll::Ready(Err(error))) => Err((Trouble::Application, chain(&*error.into()))),
+            Err(panic) => Err((Trouble::Panic, panicked(&*panic))),
         };
         let mut ticket = this.ticket.take().expect("checked above");
         ticket.0.stretch = Some(since); // hyper polls the body next, without a pause
         let mut response = match outcome {
             Ok(response) => response.map(Some),
-            Err(why) => {
+            Err((trouble, why)) => {
+                ticket.troubled(trouble);
                 ticket.failed(&why);
                 failure()
             }
         };
         ticket.answered(&mut response);
-        Poll::Ready(Ok(response.map(|body| CountedBody { ticket, body })))
+        let left = ticket.0.observed.as_ref().and_then(|_| if ticket.0.bodiless { Some(0) } else { length(&response) });
+        Poll::Ready(Ok(response.map(|body| CountedBody { ticket, body, left })))
     }
 }
 
@@ -216,6 +259,12 @@ fn failure<B>() -> Response<Option<B>> {
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// How much of the body hyper sends, where the response says so.
+fn length<B: Body>(response: &Response<Option<B>>) -> Option<u64> {
+    let told = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    told.or_else(|| response.body().as_ref().and_then(|body| body.size_hint().exact()))
 }
 
 /// An error and its causes in one line.
@@ -237,11 +286,32 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
 
 pin_project! {
     /// The application's response body, counted.
-    pub(crate) struct CountedBody<B> {
+    pub(crate) struct CountedBody<B>
+    where
+        B: Body,
+    {
         ticket: Ticket,
         // `None`: empty, or failed.
         #[pin]
         body: Option<B>,
+        // Bytes that the client has still to get; `None` where that is not known beforehand, or nobody asks.
+        left: Option<u64>,
+    }
+
+    impl<B> PinnedDrop for CountedBody<B>
+    where
+        B: Body,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // hyper drops a body that it has sent, and one whose client has gone.
+            if this.ticket.0.observed.is_some()
+                && *this.left != Some(0)
+                && this.body.as_ref().get_ref().as_ref().is_some_and(|body| !body.is_end_stream())
+            {
+                this.ticket.troubled(Trouble::Disconnect);
+            }
+        }
     }
 }
 
@@ -260,18 +330,25 @@ where
         };
         let since = this.ticket.poll_begins();
         let shown = this.ticket.show(since);
+        let attached = this.ticket.attach();
         let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))); // as in Handling
-        drop(shown);
-        let why = match polled {
+        drop((attached, shown));
+        let (trouble, why) = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(None)) => return Poll::Ready(None),
+            Ok(Poll::Ready(None)) => {
+                *this.left = Some(0);
+                return Poll::Ready(None);
+            }
             Ok(Poll::Ready(Some(Ok(frame)))) => {
-                this.ticket.0.bytes += frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
+                this.ticket.0.bytes += bytes;
+                *this.left = this.left.map(|left| left.saturating_sub(bytes));
                 return Poll::Ready(Some(Ok(frame)));
             }
-            Ok(Poll::Ready(Some(Err(error)))) => chain(&*error.into()),
-            Err(panic) => panicked(&*panic),
+            Ok(Poll::Ready(Some(Err(error)))) => (Trouble::Body, chain(&*error.into())),
+            Err(panic) => (Trouble::Panic, panicked(&*panic)),
         };
+        this.ticket.troubled(trouble);
         // The head is out, so the client can only be told by a connection that breaks off.
         this.ticket.failed(&format_args!("response body: {why}"));
         this.body.set(None);

@@ -1,6 +1,7 @@
 //! The stream under hyper: sees when bytes arrive, and ends a connection at a moment when nothing is lost by it.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,14 +17,24 @@ const JOINED: usize = 1024;
 
 /// An accepted socket.
 pub(crate) enum Socket {
-    Tcp(TcpStream),
+    /// With the address of the other side.
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
+}
+
+impl Socket {
+    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, peer) => Some(*peer),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => stream.as_fd(),
+            Self::Tcp(stream, _) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
         }
     }
@@ -68,7 +79,7 @@ impl Stream {
 macro_rules! on_socket {
     ($stream:expr, $method:ident($($argument:expr),*)) => {
         match &mut $stream.socket {
-            Socket::Tcp(socket) => Pin::new(socket).$method($($argument),*),
+            Socket::Tcp(socket, _) => Pin::new(socket).$method($($argument),*),
             Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
         }
     };

@@ -15,6 +15,7 @@
 //! | `drain` | the policy of leaving: no clock, no socket |
 //! | `wishes`, `lifeline` | signals, and the death of the master |
 //! | `log` | log lines, counted |
+//! | `telemetry` | spans and metrics by OTLP |
 //!
 //! A request costs no system call, lock or timer beyond those of hyper and tokio.
 
@@ -31,6 +32,7 @@ mod registry;
 mod run;
 mod serve;
 mod shared;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 mod timers;
@@ -40,3 +42,4 @@ pub use boot::{run_local, run_threaded};
 pub use context::Context;
 pub use count::BoxError;
 pub use handoff::{Handoff, HandoffError};
+pub use telemetry::Route;

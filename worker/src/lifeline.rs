@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustcorn_sys::log::{Level, line};
 use tokio::sync::oneshot;
 
-/// Beyond `graceful_timeout`: the runtime's own chance to cut what is left.
+/// Beyond the worker's own limits: the runtime's own chance to cut what is left.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// The worker's end of the watch.
@@ -25,8 +25,8 @@ pub(crate) struct Lifeline {
 
 impl Lifeline {
     /// Starts to watch. The receiver hears of the master's death once [`Self::serves`] was called; before that there is
-    /// nothing to finish, and the process ends on the spot. After it the worker has `graceful_timeout` to leave by itself.
-    pub(crate) fn watch(pipe: OwnedFd, graceful_timeout: Duration) -> io::Result<(Self, oneshot::Receiver<()>)> {
+    /// nothing to finish, and the process ends on the spot. After it the worker has `patience` to leave by itself.
+    pub(crate) fn watch(pipe: OwnedFd, patience: Duration) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (tell, told) = oneshot::channel();
         let (leaving, left) = channel();
         let serving = Arc::new(AtomicBool::new(false));
@@ -34,7 +34,7 @@ impl Lifeline {
         let thread = move || {
             wait_for_end(pipe);
             line(Level::Info, format_args!("Parent changed, shutting down: worker (pid: {})", std::process::id()));
-            let patience = if seen.load(Relaxed) { graceful_timeout + MARGIN } else { Duration::ZERO };
+            let patience = if seen.load(Relaxed) { patience + MARGIN } else { Duration::ZERO };
             let _ = tell.send(()); // no receiver: the worker is leaving as it is
             end_if_still_here(&left, patience);
         };

@@ -3,6 +3,7 @@
 //! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
 //! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -62,9 +63,33 @@ impl Word {
     }
 }
 
+/// Who is at the other end of a connection. The text is made when it is first asked for.
+pub(crate) struct Peer {
+    address: SocketAddr,
+    text: OnceLock<Arc<str>>,
+}
+
+impl Peer {
+    pub(crate) const fn new(address: SocketAddr) -> Self {
+        Self { address, text: OnceLock::new() }
+    }
+
+    /// The address without its port.
+    pub(crate) fn address(&self) -> Arc<str> {
+        // A socket for both families shows an IPv4 client as ::ffff:10.0.0.1.
+        Arc::clone(self.text.get_or_init(|| self.address.ip().to_canonical().to_string().into()))
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.address.port()
+    }
+}
+
 /// One connection, shared by its stream, its request and the sweep.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
+    /// `None`: a unix socket.
+    pub(crate) peer: Option<Peer>,
     word: AtomicU64,
     /// The socket has no room and hyper holds on to the rest of a response. Until it is written the connection is busy, whatever
     /// its phase: hyper drops a body, and with it the ticket, as soon as its last bytes are in hyper's own buffer.
@@ -220,10 +245,11 @@ impl Registry {
     }
 
     /// Puts a connection on the books.
-    pub(crate) fn add(&self, shared: &Arc<Shared>) -> Registered {
+    pub(crate) fn add(&self, shared: &Arc<Shared>, peer: Option<SocketAddr>) -> Registered {
         let mut inner = self.lock();
         let connection = Arc::new(Connection {
             shared: Arc::clone(shared),
+            peer: peer.map(Peer::new),
             word: AtomicU64::new(Word::new(Phase::New, None).0),
             unsent: AtomicBool::new(false),
             waker: OnceLock::new(),

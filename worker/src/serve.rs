@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
@@ -49,7 +49,7 @@ where
 {
     /// Puts an accepted socket on the books, ready to be spawned.
     pub(crate) fn new(protocol: &Builder, shared: &Arc<Shared>, socket: Socket, service: S) -> Self {
-        let registered = shared.registry.add(shared);
+        let registered = shared.registry.add(shared, socket.peer());
         let connection = Arc::clone(&registered.0);
         let counted = Counted { service, connection: Arc::clone(&connection) };
         let stream = TokioIo::new(Stream::new(socket, registered));
@@ -72,7 +72,25 @@ where
         if let Err(error) = ready!(this.http.poll(cx)) {
             // Malformed requests, clients that left: hyper has answered what can be answered.
             line(Level::Debug, format_args!("Connection ended: {}", chain(&error)));
+            if error.is_parse()
+                && let Some(telemetry) = this.connection.shared.telemetry()
+            {
+                telemetry.observer.refused(answered_with(&error), this.connection.peer.as_ref());
+            }
         }
         Poll::Ready(())
+    }
+}
+
+/// What hyper answers to a head that it cannot read, as its server role decides. It tells by text alone which limit was hit,
+/// and sends nothing to a client that begins with HTTP/2.
+#[cold]
+fn answered_with(error: &hyper::Error) -> Option<StatusCode> {
+    let text = error.to_string();
+    match (error.is_parse_too_large(), text.contains("URI"), text.contains("HTTP2")) {
+        (true, true, _) => Some(StatusCode::URI_TOO_LONG),
+        (true, false, _) => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        (false, _, true) => None,
+        (false, _, false) => Some(StatusCode::BAD_REQUEST),
     }
 }

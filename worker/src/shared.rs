@@ -1,13 +1,14 @@
 //! What all parts of one worker share: its seat on the scoreboard, its open connections, and what a drain changes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustcorn_scoreboard::Writer;
 use rustcorn_sys::Monotonic;
 
 use crate::registry::{Limits, Registry};
+use crate::telemetry::Telemetry;
 
 /// One per worker process.
 pub(crate) struct Shared {
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     idle_ends: AtomicU64,
     /// Every response from now on says `Connection: close`.
     says_close: AtomicBool,
+    /// Set before the first connection, or never.
+    telemetry: OnceLock<Telemetry>,
 }
 
 impl Shared {
@@ -32,7 +35,19 @@ impl Shared {
             keepalive: limit(keepalive),
             idle_ends: AtomicU64::new(0),
             says_close: AtomicBool::new(keepalive.is_zero()),
+            telemetry: OnceLock::new(),
         })
+    }
+
+    /// From now on requests are observed.
+    pub(crate) fn observe_with(&self, telemetry: Telemetry) {
+        let first = self.telemetry.set(telemetry);
+        debug_assert!(first.is_ok(), "a worker has one telemetry");
+    }
+
+    #[inline]
+    pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
+        self.telemetry.get()
     }
 
     pub(crate) fn says_close(&self) -> bool {

@@ -15,6 +15,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
+use opentelemetry::trace::TraceContextExt;
 use rustcorn_scoreboard::{Board, Counts, Threads, Vitals, Writer};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, mpsc};
@@ -92,9 +93,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(options: Options) -> Self {
+        Self::start_with(options, |_| {})
+    }
+
+    /// With `prepare` done before the first connection.
+    pub(crate) fn start_with(options: Options, prepare: impl FnOnce(&Arc<Shared>)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (board, shared) = seat(options.keepalive, options.header_timeout);
+        prepare(&shared);
         let (wishes, receiver) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
         let (ours, app) = (OwnedFd::from(listener.try_clone().unwrap()), App { gate: Arc::clone(&gate) });
@@ -275,6 +282,10 @@ impl Service<Request<Incoming>> for App {
                     gate.acquire().await?.forget();
                     vec![Chunk::Data("waited")]
                 }
+                "/context" => {
+                    crate::telemetry::Route::new("/context").set();
+                    vec![Chunk::Data(current_trace()), Chunk::Context]
+                }
                 "/stream" => vec![Chunk::Data("one"), Chunk::Data("two"), Chunk::Data("three")],
                 "/stream-wait" => vec![Chunk::Data("one"), Chunk::Wait(gate), Chunk::Data("two")],
                 "/stream-panic" => vec![Chunk::Data("one"), Chunk::Panic],
@@ -319,6 +330,14 @@ pub(crate) enum Chunk {
     Data(&'static str),
     Wait(Arc<Semaphore>),
     Panic,
+    /// The trace that is current when this piece is asked for.
+    Context,
+}
+
+/// The trace that code of the application is in.
+fn current_trace() -> &'static str {
+    let trace = opentelemetry::Context::map_current(|context| context.span().span_context().trace_id());
+    trace.to_string().leak()
 }
 
 /// A response body in pieces. One piece has its length told beforehand.
@@ -347,6 +366,7 @@ impl Body for Chunks {
                 None => return Poll::Ready(None),
                 Some(Chunk::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data.into())))),
                 Some(Chunk::Panic) => panic!("as asked"),
+                Some(Chunk::Context) => return Poll::Ready(Some(Ok(Frame::data(current_trace().into())))),
                 Some(Chunk::Wait(gate)) => {
                     self.waiting = Some(Box::pin(async move { gate.acquire().await.unwrap().forget() }));
                 }

@@ -1,4 +1,5 @@
-//! `handler = "hello"`: answers `GET /` with `Hello World!`; on request some answers fail or take their time.
+//! `handler = "hello"`: answers `GET /` with `Hello World!`; on request some answers fail or take their time. It counts what
+//! it is asked for as a metric of its own, as an example.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,11 +11,17 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundCounter, Meter};
 use rustcorn_config::{App, Origin, Problem, Problems};
 use serde::Deserialize;
 use tokio::time::Sleep;
 use tower_service::Service;
 
+use crate::Route;
+
+/// Labels of the example's metric.
+const LABELS: [(&str, &str); 2] = [("app", "APP"), ("environment", "ENVIRONMENT")];
 /// Overrides `chaos_percent`.
 const CHAOS_VARIABLE: &str = "CHAOS_TARGET_PERCENT";
 
@@ -59,16 +66,31 @@ impl Config {
 }
 
 /// The service.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hello(Config);
+#[derive(Clone, Debug)]
+pub(super) struct Hello {
+    config: Config,
+    /// Requests for `/`.
+    requests: BoundCounter<u64>,
+}
 
 impl Hello {
-    pub(super) const fn new(config: Config) -> Self {
-        Self(config)
+    pub(super) fn new(config: Config, meter: &Meter) -> Self {
+        let requests = meter
+            .u64_counter("rustcorn_app_hello_requests")
+            .with_unit("{request}")
+            .with_description("Requests for the page that says hello.")
+            .build();
+        let label =
+            |(key, variable)| KeyValue::new(key, std::env::var(variable).unwrap_or_else(|_| "unknown".to_owned()));
+        Self { config, requests: requests.bind(&LABELS.map(label)) }
     }
 
-    fn answer(self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if self.0.chaos_percent.0 > 0 && fastrand::u8(0..100) < self.0.chaos_percent.0 {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if path == "/" {
+            Route::new("/").set();
+            self.requests.add(1);
+        }
+        if self.config.chaos_percent.0 > 0 && fastrand::u8(0..100) < self.config.chaos_percent.0 {
             let status = StatusCode::from_u16(fastrand::u16(400..=500)).expect("400 to 500 are statuses");
             return text(status, "Chaos\n");
         }
@@ -101,7 +123,7 @@ impl<B> Service<Request<B>> for Hello {
     }
 
     fn call(&mut self, request: Request<B>) -> Answer {
-        let delay = Duration::from_millis(self.0.delay_ms.into());
+        let delay = Duration::from_millis(self.config.delay_ms.into());
         #[expect(clippy::disallowed_methods, reason = "the delay is the feature; it ends early when the client leaves")]
         let delay = (!delay.is_zero()).then(|| Box::pin(tokio::time::sleep(delay)));
         Answer { delay, response: Some(self.answer(request.method(), request.uri().path())) }

@@ -17,7 +17,7 @@ const ALL: [&str; 1] = [HELLO];
 pub fn main() -> ExitCode {
     let worker = |handoff| {
         rustcorn_worker::run_threaded(handoff, |ctx| async move {
-            Ok::<_, BoxError>(hello::Hello::new(hello::Config::read(ctx.app())?))
+            Ok::<_, BoxError>(hello::Hello::new(hello::Config::read(ctx.app())?, &ctx.meter()))
         })
     };
     as_worker_or_master(worker, launch)

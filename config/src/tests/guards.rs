@@ -116,6 +116,16 @@ statsd_host = "unix://run/statsd.sock"
 statsd_prefix = "rustcorn_app"
 dogstatsd_tags = "env:test,zone:a"
 statsd_interval = 10
+otlp_endpoint = "https://[::1]:4318/base/"
+otlp_traces_endpoint = "HTTP://collector/v1/traces"
+otlp_metrics_endpoint = "http://10.0.0.1:4318/v1/metrics"
+otlp_protocol = "grpc"
+otlp_flush_timeout = 0.25
+trace_sample_ratio = 1e-3
+service_name = "a name \u00fc"
+service_namespace = "shop"
+service_version = "1.2.3+4"
+resource_detection = ""
 
 [app]
 command = ["./my-service", "--flag=a b"]

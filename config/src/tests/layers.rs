@@ -126,12 +126,22 @@ header_timeout = 30  # default
 keepalive = 5  # app.toml:2
 loglevel = "info"  # default
 max_surge = 1  # default
+otlp_endpoint = ""  # default
+otlp_flush_timeout = 3  # default
+otlp_metrics_endpoint = ""  # default
+otlp_protocol = ""  # default
+otlp_traces_endpoint = ""  # default
+resource_detection = "gcp"  # default
 restart_backoff = 0.1  # default
+service_name = ""  # default
+service_namespace = ""  # default
+service_version = ""  # default
 statsd_host = "localhost:8125"  # command line --statsd-host
 statsd_interval = 1  # default
 statsd_prefix = ""  # default
 threads = 2  # environment RUSTCORN_THREADS
 timeout = 30  # default
+trace_sample_ratio = 1  # default
 worker_connections = 1000  # default
 workers = {cpus}  # command line --workers (auto)
 
@@ -158,4 +168,35 @@ fn help_and_version_go_to_standard_output() {
         (version.to_string(), version.exit_code()),
         (concat!("rustcorn ", env!("CARGO_PKG_VERSION"), "\n").into(), 0)
     );
+}
+
+#[test]
+fn variables_of_opentelemetry_are_below_ours_and_lenient() {
+    let file = format!("otlp_endpoint = 'http://file:1'\ntrace_sample_ratio = 0.5\nservice_name = 'file'\n{HELLO}");
+    let result = |env: &[(&str, &str)], args: &str| {
+        let settings = load(&file, env, args).settings;
+        (settings.otlp_endpoint.unwrap().to_string(), settings.trace_sample_ratio, settings.service_name)
+    };
+    let otel = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:2/"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_SERVICE_NAME", "otel"),
+    ];
+    let own = [("RUSTCORN_OTLP_ENDPOINT", "http://own:3"), ("RUSTCORN_TRACE_SAMPLE_RATIO", "0")];
+    let of_file = ("http://file:1".to_owned(), 0.5, "file".to_owned());
+    assert_eq!(result(&[], ""), of_file);
+    assert_eq!(result(&otel, ""), ("http://otel:2".to_owned(), 0.25, "otel".to_owned()));
+    assert_eq!(
+        result(&[otel, [own[0], own[1], own[1]]].concat(), ""),
+        ("http://own:3".to_owned(), 0.0, "otel".to_owned())
+    );
+    assert_eq!(result(&otel, "--trace-sample-ratio 1 --service-name flag").1, 1.0);
+    // Empty is unset, and what is meant for other samplers is not ours to judge.
+    let unusable = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", " "),
+        ("OTEL_TRACES_SAMPLER_ARG", "endpoint=http://a,pollingIntervalMs=5"),
+        ("OTEL_SERVICE_NAME", ""),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+    ];
+    assert_eq!(result(&unusable, ""), of_file);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Address, StatsdHost, duration, nearest};
+use crate::{Address, Endpoint, StatsdHost, duration, nearest};
 
 #[test]
 fn durations_are_decimal() {
@@ -107,4 +107,28 @@ fn near_names_are_near() {
     assert_eq!(nearest("x", known), None);
     assert_eq!(nearest("colour", known), None);
     assert_eq!(nearest("x", ["y"]), None);
+}
+
+#[test]
+fn forms_of_an_endpoint() {
+    let forms = [
+        ("http://localhost:4318", "http://localhost:4318"),
+        ("HTTPS://telemetry.googleapis.com/", "https://telemetry.googleapis.com"),
+        ("http://[::1]:4318/base//", "http://[::1]:4318/base"),
+        ("http://a_b/v1/traces", "http://a_b/v1/traces"),
+    ];
+    for (text, shown) in forms {
+        let endpoint = Endpoint::parse(text).unwrap();
+        assert_eq!(endpoint.to_string(), shown);
+        assert_eq!(Endpoint::parse(shown), Some(endpoint));
+    }
+    let base = Endpoint::parse("http://a:1/b").unwrap();
+    assert_eq!(base.join("/v1/traces").to_string(), "http://a:1/b/v1/traces");
+    assert_eq!((base.port_or_default(), Endpoint::parse("https://a").unwrap().port_or_default()), (1, 443));
+    let bad = ["", "localhost:4318", "ftp://a", "http://", "http://:1", "http://a:x", "http://a:65536", "http://u@a"];
+    for text in
+        bad.into_iter().chain(["http://[a]", "http://[::1", "http://a/?q", "http://a/ b", "http://a b", "http://a:"])
+    {
+        assert_eq!(Endpoint::parse(text), None, "{text}");
+    }
 }

@@ -75,6 +75,8 @@ pub struct Plan {
     pub graceful_timeout: Duration,
     /// Time a full stop keeps accepting before it drains.
     pub drain_delay: Duration,
+    /// Time a worker has after its requests to send the telemetry it holds.
+    pub flush_timeout: Duration,
     /// Time from spawn to ready.
     pub boot_timeout: Duration,
     /// First pause before a worker that keeps dying is tried again; zero: no pause.

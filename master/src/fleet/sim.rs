@@ -259,6 +259,7 @@ fn random_plan(rng: &mut Rng) -> Plan {
         timeout: Duration::from_secs(30 * rng.below(2)),
         graceful_timeout: Duration::from_secs(rng.below(40)),
         drain_delay: Duration::from_secs(rng.below(10)),
+        flush_timeout: Duration::from_secs(rng.below(4)),
         boot_timeout: Duration::from_secs(1 + rng.below(60)),
         restart_backoff: Duration::from_millis(100 * rng.below(2)),
     }

@@ -18,6 +18,7 @@ fn plan(workers: usize) -> Plan {
         timeout: Duration::from_secs(30),
         graceful_timeout: GRACE,
         drain_delay: Duration::ZERO,
+        flush_timeout: Duration::ZERO,
         boot_timeout: Duration::from_secs(60),
         restart_backoff: Duration::from_millis(100),
     }
@@ -264,6 +265,15 @@ fn drain_delay_comes_on_top_and_a_second_term_skips_it() {
     assert_eq!(story.when(Event::Signal(Sig::Term)), [Action::SetPhase(Phase::StoppingNow), term(id)]);
     assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + GRACE + worker::EXIT_TIME));
     assert_eq!(story.when(Event::Signal(Sig::Term)), [], "a third changes nothing");
+}
+
+#[test]
+fn time_to_flush_comes_on_top_of_a_drain_but_not_of_a_quick_stop() {
+    let mut story = Story::serving(Plan { flush_timeout: 3 * SECOND, ..plan(1) });
+    story.when(Event::Signal(Sig::Term));
+    assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + GRACE + 3 * SECOND + worker::EXIT_TIME));
+    story.when(Event::Signal(Sig::Int));
+    assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + worker::EXIT_TIME));
 }
 
 #[test]

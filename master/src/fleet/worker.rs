@@ -11,7 +11,8 @@ use crate::notice::Notice;
 
 /// Time between SIGABRT, which lets a worker leave a core dump, and SIGKILL.
 pub(super) const ABORT_TIME: Duration = Duration::from_secs(1);
-/// Time a worker has, after its own limit for a drain, to flush and leave before it is killed.
+/// Time a worker has, after its own limits for a drain and a flush, to leave before it is killed. In a quick stop it has
+/// nothing else, and flushes for half of it.
 pub(super) const EXIT_TIME: Duration = Duration::from_secs(2);
 
 /// How a worker process ended.
@@ -55,14 +56,14 @@ pub(super) struct Worker {
     pub(super) life: Life,
     /// Its generation's: a reload that lowers it does not change how often this worker beats.
     timeout: Duration,
-    /// Its generation's: the worker itself knows no other.
-    graceful_timeout: Duration,
+    /// Its generation's time to finish requests and to flush: the worker itself knows no other.
+    patience: Duration,
 }
 
 impl Worker {
     pub(super) fn booting(now: Monotonic, plan: &Plan) -> Self {
         let life = Life::Booting { deadline: now + plan.boot_timeout };
-        Self { pid: None, life, timeout: plan.timeout, graceful_timeout: plan.graceful_timeout }
+        Self { pid: None, life, timeout: plan.timeout, patience: plan.graceful_timeout + plan.flush_timeout }
     }
 
     pub(super) const fn is_booting(&self) -> bool {
@@ -90,7 +91,7 @@ impl Worker {
 
     /// From `start` on it finishes its requests, and is killed if it has not left in time.
     pub(super) fn drain(&mut self, start: Monotonic) {
-        self.leave(start + self.graceful_timeout + EXIT_TIME);
+        self.leave(start + self.patience + EXIT_TIME);
     }
 
     /// It leaves without finishing anything, and is killed if it has not left in time.

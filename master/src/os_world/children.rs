@@ -111,7 +111,7 @@ impl Children {
                 continue;
             };
             process.listen(id, &mut events);
-            self.past.add(&board.counts(id.slot.0));
+            self.past.add(&board.last_counts(id.slot.0));
             board.reset(id.slot.0);
             let fate = match exit {
                 Exit::Code(code) => Fate::Code(code),

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
 use rustcorn_sys::fd::sealed_memfd;
@@ -147,6 +148,7 @@ impl Resources {
             timeout: settings.timeout,
             graceful_timeout: settings.graceful_timeout,
             drain_delay: settings.drain_delay,
+            flush_timeout: if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO },
             boot_timeout: settings.boot_timeout,
             restart_backoff: settings.restart_backoff,
         }

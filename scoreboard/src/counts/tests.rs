@@ -3,7 +3,13 @@
 use super::*;
 
 fn some(seed: u64, requests: u64) -> Counts {
-    let mut counts = Counts { accepted: seed, aborted: seed / 2, log: [seed, 1, 2, 3], ..Counts::default() };
+    let mut counts = Counts {
+        accepted: seed,
+        aborted: seed / 2,
+        log: [seed, 1, 2, 3],
+        spans_dropped: seed * 3,
+        ..Counts::default()
+    };
     for n in 0..requests {
         counts.record((90 + (seed + n * 37) % 600) as u16, Duration::from_micros(1 + n * n), n);
     }

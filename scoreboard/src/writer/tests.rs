@@ -24,10 +24,14 @@ fn turn(writer: &Writer, n: u64) {
         .into_iter()
         .for_each(|level| writer.logged(level));
     writer.logged_exception();
+    (0..4).for_each(|_| writer.span_waits());
+    writer.spans_sent(3);
+    writer.spans_lost(2, 1); // one that waited, one for which there was no room
 }
 
 fn expected(turns: u64) -> Counts {
-    let mut counts = Counts { accepted: turns, aborted: turns, log: [turns; 4], ..Counts::default() };
+    let mut counts =
+        Counts { accepted: turns, aborted: turns, log: [turns; 4], spans_dropped: 2 * turns, ..Counts::default() };
     (0..turns)
         .for_each(|n| counts.record([200, 404, 503, 777][n as usize % 4], Duration::from_micros(n % 5_000), n % 100));
     counts
@@ -100,4 +104,17 @@ fn many_polls_show_up_to_the_number_of_records() {
     assert_eq!(board.polled(0), []);
     let _again = writer.poll_begin(&text, Monotonic::from_nanos(1));
     assert_eq!(board.polled(0).len(), 1);
+}
+
+#[test]
+fn spans_that_a_dead_worker_held_are_lost() {
+    let board = Board::create().expect("memfd");
+    let writer = attach(&board, 0, Threads::One);
+    (0..5).for_each(|_| writer.span_waits());
+    writer.spans_sent(2);
+    writer.spans_lost(1, 1);
+    drop(writer);
+    assert_eq!((board.counts(0).spans_dropped, board.last_counts(0).spans_dropped), (1, 3));
+    board.reset(0);
+    assert_eq!(board.last_counts(0), Counts::default());
 }

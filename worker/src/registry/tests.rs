@@ -33,7 +33,7 @@ impl One {
     /// Header 10 s, keepalive 60 s.
     fn new() -> Self {
         let (_board, shared) = seat(S * 60, S * 10);
-        let registered = shared.registry.add(&shared);
+        let registered = shared.registry.add(&shared, None);
         let woken = Arc::new(Woken::default());
         registered.0.set_waker(&Waker::from(Arc::clone(&woken)));
         Self { shared, registered, woken }
@@ -150,7 +150,7 @@ fn the_end_of_a_drain_is_for_the_idle_only() {
 #[test]
 fn connections_come_and_go_in_any_order() {
     let (board, shared) = seat(S, S);
-    let mut open: Vec<Registered> = (0..5).map(|_| shared.registry.add(&shared)).collect();
+    let mut open: Vec<Registered> = (0..5).map(|_| shared.registry.add(&shared, None)).collect();
     open[4].0.enter(Phase::InRequest, Some(at(0)));
     for index in [0, 2, 1] {
         drop(open.swap_remove(index));
@@ -164,7 +164,7 @@ fn connections_come_and_go_in_any_order() {
 #[test]
 fn whoever_waits_for_room_is_woken() {
     let (_board, shared) = seat(S, S);
-    let registered = shared.registry.add(&shared);
+    let registered = shared.registry.add(&shared, None);
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = Context::from_waker(&waker);

@@ -1,0 +1,293 @@
+//! One request, observed from its head to the end of its body.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{HOST, HeaderName, USER_AGENT};
+use http::uri::Authority;
+use http::{HeaderMap, Request, Response, StatusCode};
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanKind, Status, TraceContextExt, TraceFlags, TraceState, Tracer, TracerProvider,
+};
+use opentelemetry::{Context, ContextGuard, KeyValue};
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::trace::{IdGenerator, SdkTracer, SdkTracerProvider};
+
+use super::facts::{MethodId, Methods, Trouble, error_type, version};
+use super::instruments::{Instruments, Series};
+use super::options::{Options, Propagators};
+use super::route::Route;
+use super::sampling::{Ids, Sampling};
+use super::text::{cut, redacted};
+use crate::registry::Peer;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// Observes the requests of one worker.
+pub(crate) struct Observer {
+    methods: Methods,
+    traces: Option<Traces>,
+    instruments: Option<Instruments>,
+}
+
+/// What makes spans.
+struct Traces {
+    tracer: SdkTracer,
+    ids: Ids,
+    sampling: Sampling,
+    propagators: Propagators,
+    trace_context: TraceContextPropagator,
+    baggage: BaggagePropagator,
+    longest: usize,
+}
+
+/// A request under observation.
+pub(crate) struct Observed {
+    /// What the application's code runs in. `None` without spans.
+    context: Option<Context>,
+    /// Of the request's span, if it has one.
+    started: Option<SystemTime>,
+    method: MethodId,
+    version: &'static str,
+    route: Option<Route>,
+    trouble: Trouble,
+}
+
+impl Observer {
+    pub(crate) fn new(options: &Options, traces: Option<&SdkTracerProvider>, instruments: Option<Instruments>) -> Self {
+        let traces = traces.map(|provider| Traces {
+            tracer: provider.tracer_with_scope(super::scope()),
+            ids: Ids::default(),
+            sampling: options.sampling,
+            propagators: options.propagators,
+            trace_context: TraceContextPropagator::new(),
+            baggage: BaggagePropagator::new(),
+            longest: options.longest,
+        });
+        Self { methods: Methods::new(options.methods.as_deref()), traces, instruments }
+    }
+
+    pub(crate) fn begin<B>(&self, request: &Request<B>, peer: Option<&Peer>) -> Observed {
+        let method = self.methods.id(request.method());
+        if let Some(instruments) = &self.instruments {
+            instruments.begin(method);
+        }
+        let (context, started) = match &self.traces {
+            Some(traces) => traces.begin(request, method, &self.methods, peer),
+            None => (None, None),
+        };
+        let version = version(request.version());
+        Observed { context, started, method, version, route: None, trouble: Trouble::None }
+    }
+
+    /// The request is over. `status` as the client has it, if it has one.
+    pub(crate) fn end(&self, observed: Observed, status: Option<StatusCode>, took: Duration) {
+        let trouble = match (observed.trouble, status) {
+            (Trouble::None, None) => Trouble::Disconnect,
+            (trouble, _) => trouble,
+        };
+        if let (Some(context), Some(started)) = (&observed.context, observed.started) {
+            self.end_span(&observed, context, status, trouble, started + took);
+        }
+        if let Some(instruments) = &self.instruments {
+            let Observed { method, version, route, .. } = observed;
+            instruments.end(Series { method, version, status, trouble, route }, took);
+        }
+    }
+
+    fn end_span(
+        &self,
+        observed: &Observed,
+        context: &Context,
+        status: Option<StatusCode>,
+        trouble: Trouble,
+        end: SystemTime,
+    ) {
+        let span = context.span();
+        if let Some(status) = status {
+            span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+        }
+        if let Some(route) = &observed.route {
+            span.update_name(format!("{} {}", self.methods.span_name(observed.method), route.as_str()));
+            span.set_attribute(KeyValue::new("http.route", route.value()));
+        }
+        if let Some(error) = error_type(status, trouble) {
+            span.set_attribute(KeyValue::new("error.type", error));
+            span.set_status(Status::error(""));
+        }
+        span.end_with_timestamp(end); // so long as the metric says
+    }
+
+    /// A request that never was one: HTTP itself refused it, with `status` or without an answer.
+    #[cold]
+    pub(crate) fn refused(&self, status: Option<StatusCode>, peer: Option<&Peer>) {
+        let Some(traces) = &self.traces else { return };
+        let trace = traces.ids.new_trace_id();
+        if !traces.sampling.samples(trace, None) {
+            return;
+        }
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", self.methods.name(self.methods.other())),
+            KeyValue::new("url.scheme", "http"),
+        ];
+        attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", i64::from(status.as_u16()))));
+        peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        if status.is_none() {
+            attributes.push(KeyValue::new("error.type", "malformed_request"));
+        }
+        Ids::choose(trace);
+        let builder = traces.tracer.span_builder("HTTP").with_kind(SpanKind::Server).with_attributes(attributes);
+        let mut span = traces.tracer.build_with_context(builder, &Context::new());
+        if status.is_none() {
+            span.set_status(Status::error(""));
+        }
+        span.end();
+    }
+}
+
+impl Observed {
+    /// Makes the request's context the current one until the guard is dropped.
+    pub(crate) fn attach(&self) -> Option<ContextGuard> {
+        drop(Route::said()); // by code outside of requests
+        self.context.clone().map(Context::attach)
+    }
+
+    /// The request was polled: it may have said its route.
+    pub(crate) fn polled(&mut self) {
+        if let Some(route) = Route::said() {
+            self.route = Some(route);
+        }
+    }
+
+    pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
+        if let Some(route) = response.extensions().get::<Route>() {
+            self.route = Some(route.clone());
+        }
+    }
+
+    pub(crate) fn troubled(&mut self, trouble: Trouble) {
+        self.trouble = trouble;
+    }
+}
+
+impl Traces {
+    fn begin<B>(
+        &self,
+        request: &Request<B>,
+        method: MethodId,
+        methods: &Methods,
+        peer: Option<&Peer>,
+    ) -> (Option<Context>, Option<SystemTime>) {
+        let (remote, parent) = self.extract(request.headers());
+        let trace = parent.as_ref().map_or_else(|| self.ids.new_trace_id(), SpanContext::trace_id);
+        if !self.sampling.samples(trace, parent.as_ref()) {
+            return (Some(self.unsampled(remote, trace, parent)), None);
+        }
+        #[expect(clippy::disallowed_methods, reason = "a span's start is a time of day; its length is not")]
+        let started = SystemTime::now();
+        let builder = self
+            .tracer
+            .span_builder(methods.span_name(method))
+            .with_kind(SpanKind::Server)
+            .with_start_time(started)
+            .with_attributes(self.attributes(request, method, methods, peer));
+        if parent.is_none() {
+            Ids::choose(trace);
+        }
+        let span = self.tracer.build_with_context(builder, &remote);
+        (Some(remote.with_span(span)), Some(started))
+    }
+
+    /// What the request brings along, and its parent if it has one.
+    fn extract(&self, headers: &HeaderMap) -> (Context, Option<SpanContext>) {
+        let (mut context, mut parent) = (Context::new(), None);
+        if self.propagators.trace_context && headers.contains_key(TRACEPARENT) {
+            context = self.trace_context.extract_with_context(&context, &HeaderExtractor(headers));
+            parent = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
+        }
+        if self.propagators.baggage && headers.contains_key(BAGGAGE) {
+            context = self.baggage.extract_with_context(&context, &HeaderExtractor(headers));
+        }
+        (context, parent)
+    }
+
+    /// The context of a request without a span. It still says "not sampled": spans that the application starts in it, and
+    /// services that it calls, follow that.
+    fn unsampled(&self, remote: Context, trace: opentelemetry::trace::TraceId, parent: Option<SpanContext>) -> Context {
+        match parent {
+            Some(parent) if !parent.is_sampled() => remote,
+            // A sampled parent, and a sampler that does not care for parents.
+            Some(parent) => remote.with_remote_span_context(SpanContext::new(
+                trace,
+                parent.span_id(),
+                TraceFlags::NOT_SAMPLED,
+                true,
+                parent.trace_state().clone(),
+            )),
+            None => remote.with_remote_span_context(SpanContext::new(
+                trace,
+                self.ids.new_span_id(),
+                TraceFlags::NOT_SAMPLED,
+                false,
+                TraceState::NONE,
+            )),
+        }
+    }
+
+    fn attributes<B>(
+        &self,
+        request: &Request<B>,
+        method: MethodId,
+        methods: &Methods,
+        peer: Option<&Peer>,
+    ) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(16); // with those that come at the end
+        let (uri, headers) = (request.uri(), request.headers());
+        attributes.push(KeyValue::new("http.request.method", methods.name(method)));
+        if method == methods.other() {
+            let original = cut(request.method().as_str(), self.longest);
+            attributes.push(KeyValue::new("http.request.method_original", original));
+        }
+        attributes.push(KeyValue::new("url.scheme", "http"));
+        attributes.push(KeyValue::new("url.path", cut(uri.path(), self.longest)));
+        if let Some(query) = uri.query() {
+            attributes.push(KeyValue::new("url.query", redacted(query, self.longest)));
+        }
+        attributes.push(KeyValue::new("network.protocol.version", version(request.version())));
+        if let Some((host, port)) = host(uri.authority(), headers) {
+            attributes.push(KeyValue::new("server.address", cut(&host, self.longest)));
+            attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
+        }
+        peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        if let Some(agent) = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+            attributes.push(KeyValue::new("user_agent.original", cut(agent, self.longest)));
+        }
+        attributes
+    }
+}
+
+/// The client is the peer: headers that say otherwise are not believed, as there is no setting yet that says from whom.
+fn add_peer(attributes: &mut Vec<KeyValue>, peer: &Peer) {
+    attributes.push(KeyValue::new("client.address", peer.address()));
+    attributes.push(KeyValue::new("network.peer.address", peer.address()));
+    attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
+}
+
+/// Name and port that the client asked for.
+fn host(of_target: Option<&Authority>, headers: &HeaderMap) -> Option<(String, Option<u16>)> {
+    let parsed;
+    let authority = match of_target {
+        Some(authority) => authority,
+        None => {
+            parsed = Authority::try_from(headers.get(HOST)?.as_bytes()).ok()?;
+            &parsed
+        }
+    };
+    Some((authority.host().trim_matches(['[', ']']).to_owned(), authority.port_u16()))
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
