@@ -57,7 +57,9 @@ fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal
         // The master stays alive through anything but the loss of its own wait: workers are then told by the lifeline.
         let events = world.wait(fleet.next_deadline()).map_err(|error| format!("the master cannot wait: {error}"))?;
         for event in events {
-            for action in fleet.step(world.now(), event) {
+            let actions = fleet.step(world.now(), event);
+            world.publish(&fleet.figures());
+            for action in actions {
                 if let Some(code) = world.apply(action) {
                     return Ok(code);
                 }

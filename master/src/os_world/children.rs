@@ -5,11 +5,11 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustcorn_scoreboard::{Board, Counts};
-use rustcorn_sys::Pid;
+use rustcorn_scoreboard::Board;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Child, Command, Exit, reap, spawn};
+use rustcorn_sys::{Monotonic, Pid};
 
 use super::generation::{Resources, c_string};
 use crate::fleet::{Event, Fate, WorkerId};
@@ -34,16 +34,13 @@ pub(super) struct Children {
     lifeline: OwnedFd,
     _never_written: OwnedFd,
     environment: Vec<CString>,
-    /// What workers that are gone have counted.
-    past: Counts,
 }
 
 impl Children {
     pub(super) fn new() -> io::Result<Self> {
         let environment = super::generation::environment();
         let (lifeline, never_written) = pipe()?;
-        let (processes, past) = (BTreeMap::new(), Counts::default());
-        Ok(Self { processes, lifeline, _never_written: never_written, environment, past })
+        Ok(Self { processes: BTreeMap::new(), lifeline, _never_written: never_written, environment })
     }
 
     pub(super) fn spawn(&mut self, id: WorkerId, resources: &Resources, board: &Board) -> io::Result<Pid> {
@@ -70,7 +67,9 @@ impl Children {
         env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
         let title = [c_string(format!("rustcorn: worker {} [{}]", id.slot, resources.name).as_bytes())];
         let args = resources.args.as_deref().unwrap_or(&title);
-        let child = spawn(&Command { image: &resources.image, args, env: &env, fds: &fds, report: ready.as_fd() })?;
+        board.take_seat(id.slot.0, Monotonic::now()); // before the worker can count
+        let command = Command { image: &resources.image, args, env: &env, fds: &fds, report: ready.as_fd() };
+        let child = spawn(&command).inspect_err(|_| board.fold(id.slot.0))?;
         let pid = child.pid;
         let process = Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false };
         self.processes.insert(id, process);
@@ -101,7 +100,7 @@ impl Children {
     }
 
     /// Takes the processes that have ended, with all they said before; strangers that PID 1 adopted go with a note.
-    /// The slot is read for the last time and cleared: from now on a new worker may have it.
+    /// Their numbers are kept and their slots cleared: from now on new workers may have them.
     pub(super) fn exits(&mut self, board: &Board) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some((pid, exit)) = reap()? {
@@ -111,8 +110,7 @@ impl Children {
                 continue;
             };
             process.listen(id, &mut events);
-            self.past.add(&board.counts(id.slot.0));
-            board.reset(id.slot.0);
+            board.fold(id.slot.0);
             let fate = match exit {
                 Exit::Code(code) => Fate::Code(code),
                 Exit::Signal(number) => Fate::Signal(number),
@@ -126,15 +124,6 @@ impl Children {
     pub(super) fn beats<'a>(&'a self, board: &'a Board) -> impl Iterator<Item = Event> + 'a {
         let beat_of = move |id: &WorkerId| board.vitals(id.slot.0).beat.map(|at| Event::Beat(*id, at));
         self.processes.keys().filter_map(beat_of)
-    }
-
-    /// All that was counted since the master started, by the living and the dead.
-    pub(super) fn totals(&self, board: &Board) -> Counts {
-        let mut totals = self.past.clone();
-        for id in self.processes.keys() {
-            totals.add(&board.counts(id.slot.0));
-        }
-        totals
     }
 
     /// Workers that were not told to leave.

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustcorn_config::Invocation;
-use rustcorn_scoreboard::{Board, Counts};
-use rustcorn_sys::Monotonic;
+use rustcorn_scoreboard::{Board, Counts, Figures};
+use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::fd::wait_readable;
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
+use rustcorn_sys::{Monotonic, Pid};
 
 use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
 use crate::listeners::{Listener, without_number};
@@ -59,6 +60,7 @@ impl OsWorld {
         let resources = Resources::load(&invocation, &resolve, &own, &[])?;
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
+        board.sign_in(Pid::this(), time_of_day());
         let children = Children::new().map_err(cannot("make a pipe"))?;
         log::set_level(resources.settings.loglevel);
         log::count_with(log_counts::count);
@@ -92,6 +94,7 @@ impl OsWorld {
         let due = deadline.into_iter().chain(self.metrics.as_ref().map(|metrics| metrics.due)).min();
         let patience =
             if self.answers.is_empty() { due.map(|due| due.since(self.now())) } else { Some(Duration::ZERO) };
+        self.board.beat(self.now());
         let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(self.children.descriptors()).collect();
         wait_readable(&watched, patience)?;
 
@@ -105,8 +108,14 @@ impl OsWorld {
             events.push(Event::Signal(sig));
         }
         events.push(Event::Tick);
+        self.board.publish_log(log_counts::lines());
         self.send_metrics_if_due();
         Ok(events)
+    }
+
+    /// Lets readers of the scoreboard know what the policy knows.
+    pub(crate) fn publish(&self, figures: &Figures) {
+        self.board.publish(figures);
     }
 
     /// Does it. The exit code, if this was the last action.
@@ -224,10 +233,10 @@ impl OsWorld {
 
     /// What happened since the last time this was asked.
     fn news(&mut self) -> (Counts, Gauges) {
-        let mut totals = self.children.totals(&self.board);
-        log_counts::add_to(&mut totals);
-        let news = totals.since(&self.told);
-        self.told = totals;
+        self.board.publish_log(log_counts::lines());
+        let snapshot = self.board.snapshot().expect("nobody else folds");
+        let news = snapshot.totals.since(&self.told);
+        self.told = snapshot.totals;
         (news, Gauges { workers: self.children.active() })
     }
 

@@ -7,7 +7,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::*;
-use crate::layout::{BOARD_SIZE, PAGE};
+use crate::layout::{BOARD_SIZE, LAYOUT, PAGE};
 use crate::{PolledText, SLOTS, Threads, Writer};
 
 fn duplicate(board: &Board) -> OwnedFd {
@@ -58,17 +58,17 @@ fn attach_takes_what_create_made() {
 }
 
 fn forged_like_ours() -> io::Result<Board> {
-    Board::attach(forged(BOARD_SIZE, &[MAGIC, 1, 0, SLOTS as u64, PAGE as u64], FIXED))
+    Board::attach(forged(BOARD_SIZE, &[MAGIC, LAYOUT, 0, SLOTS as u64, PAGE as u64], FIXED))
 }
 
 #[test]
 fn attach_refuses_what_is_not_a_board() {
-    let ours = [MAGIC, 1, 0, SLOTS as u64, PAGE as u64];
+    let ours = [MAGIC, LAYOUT, 0, SLOTS as u64, PAGE as u64];
     let null = std::fs::File::open("/dev/null").expect("/dev/null");
     for fd in [
         null.into(),
         forged(BOARD_SIZE, &[], FIXED),
-        forged(BOARD_SIZE, &[MAGIC + 1, 1, 0, SLOTS as u64, PAGE as u64], FIXED),
+        forged(BOARD_SIZE, &[MAGIC + 1, LAYOUT, 0, SLOTS as u64, PAGE as u64], FIXED),
         forged(0, &[], FIXED),
         forged(PAGE, &ours, FIXED),
         forged(BOARD_SIZE - PAGE, &ours, FIXED),
@@ -84,9 +84,9 @@ fn attach_refuses_what_is_not_a_board() {
 fn attach_refuses_another_rustcorns_board_and_says_what_to_do() {
     let version = (3 << 32) | (14 << 16) | 15;
     for words in [
-        [MAGIC, 2, version, SLOTS as u64, PAGE as u64],
-        [MAGIC, 1, version, 1, PAGE as u64],
-        [MAGIC, 1, version, SLOTS as u64, 4096],
+        [MAGIC, LAYOUT + 1, version, SLOTS as u64, PAGE as u64],
+        [MAGIC, LAYOUT, version, 1, PAGE as u64],
+        [MAGIC, LAYOUT, version, SLOTS as u64, 4096],
     ] {
         // Its size is another, too: the version is the better reason.
         let message = refusal(forged(PAGE * 2, &words, FIXED));
