@@ -7,7 +7,7 @@ use rustcorn_sys::log::Level;
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::input::Input;
-use crate::rule::{Addresses, LogLevel, Rule, Statsd, Time, Whole, Words, Workers};
+use crate::rule::{Addresses, LogLevel, MaybeAddress, Rule, Statsd, Time, Whole, Words, Workers};
 use crate::setting::{Apply, Fallback, Setting};
 
 const SECOND: u64 = 1000;
@@ -86,6 +86,11 @@ settings! {
         "Workers beyond the wanted number that may run while old ones are replaced.";
     restart_backoff: Duration = "0.1", Time(0, 30 * SECOND), "--restart-backoff" "SECONDS", Master,
         "Wait before a worker that keeps dying is started again; doubles with each death up to 30 seconds, 0 turns it off.";
+    admin_bind: Option<Address> = "", MaybeAddress, "--admin-bind" "ADDRESS", Master,
+        "Address of the admin process, which answers /livez, /readyz, /metrics and /status; one of the forms of bind, empty \
+         for no such process. Anyone who can connect may look, so keep it off the internet.";
+    min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
+        "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged.";
     statsd_host: Option<StatsdHost> = "", Statsd, "--statsd-host" "ADDRESS", Master,

@@ -1,8 +1,9 @@
 //! The rustcorn master: supervises workers, owns the sockets, reports metrics.
 //!
-//! One thread, one blocking call, no async runtime and no HTTP. [`fleet`] decides; `os_world` turns what happens into its
+//! One thread, one blocking call, no async runtime and no HTTP. [`fleet`] decides (and [`admin`], for the admin process); `os_world` turns what happens into its
 //! events and its actions into system calls. The seam between the two is [`fleet::Event`] and [`fleet::Action`].
 
+pub mod admin;
 pub mod fleet;
 mod listeners;
 mod log_counts;

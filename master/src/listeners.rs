@@ -26,25 +26,27 @@ pub(crate) struct Listener {
 pub(crate) struct BindError {
     address: Address,
     error: io::Error,
+    /// Of the setting to blame.
+    flag: &'static str,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error } = self;
+        let Self { address, error, flag } = self;
         let advice = match (error.kind(), address) {
-            (ErrorKind::AddrInUse, _) => "; is another server running? Stop it, or choose another address with --bind",
-            (ErrorKind::AddrNotAvailable, _) => "; this machine has no such address, choose another one with --bind",
+            (ErrorKind::AddrInUse, _) => "is another server running? Stop it, or choose another address with",
+            (ErrorKind::AddrNotAvailable, _) => "this machine has no such address, choose another one with",
             (ErrorKind::PermissionDenied, Address::Tcp { port: 1..1024, .. }) => {
-                "; a port below 1024 needs root or CAP_NET_BIND_SERVICE, choose another one with --bind"
+                "a port below 1024 needs root or CAP_NET_BIND_SERVICE, choose another one with"
             }
-            (_, Address::Unix(_)) => "; check the directory and its permissions",
-            (_, Address::Tcp { .. }) => "; choose another address with --bind",
+            (_, Address::Unix(_)) => "check the directory and its permissions, or choose another path with",
+            (_, Address::Tcp { .. }) => "choose another address with",
         };
         let what = match error.kind() {
             ErrorKind::AddrInUse => "the address is in use".to_owned(),
             _ => without_number(error),
         };
-        write!(f, "cannot listen on {address}: {what}{advice}")
+        write!(f, "cannot listen on {address}: {what}; {advice} {flag}")
     }
 }
 
@@ -55,8 +57,8 @@ pub(crate) fn without_number(error: &io::Error) -> String {
 }
 
 impl Listener {
-    fn bind(address: &Address, backlog: u32) -> Result<Self, BindError> {
-        let failed = |error| BindError { address: address.clone(), error };
+    fn bind(address: &Address, backlog: u32, flag: &'static str) -> Result<Self, BindError> {
+        let failed = |error| BindError { address: address.clone(), error, flag };
         match address {
             Address::Tcp { host, port } => {
                 let resolved = resolve(host, *port).map_err(failed)?;
@@ -78,6 +80,13 @@ impl Listener {
 
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         socket::set_backlog(self.fd.as_fd(), backlog)
+    }
+
+    /// Connections that wait to be accepted; `None` for a unix socket, which cannot tell.
+    pub(crate) fn waiting(&self) -> Option<u64> {
+        let tcp = matches!(self.address, Address::Tcp { .. });
+        let waiting = || socket::accept_queue(self.fd.as_fd()).ok();
+        tcp.then(waiting).flatten().map(u64::from)
     }
 
     /// From now on nobody can connect, whichever process holds the socket.
@@ -109,18 +118,19 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Sockets for all `addresses`: those of `present` that are still wanted, untouched, and new ones for the rest. An error
-/// leaves everything as it was.
+/// leaves everything as it was; it names the `flag` of the setting they are from.
 pub(crate) fn bind_all(
     addresses: &[Address],
     present: &[Rc<Listener>],
     backlog: u32,
+    flag: &'static str,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
     let mut spare = present.to_vec();
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = match spare.iter().position(|listener| listener.address == *address) {
             Some(index) => spare.swap_remove(index), // each once: with port 0 an address can stand there twice
-            None => Rc::new(Listener::bind(address, backlog)?),
+            None => Rc::new(Listener::bind(address, backlog, flag)?),
         };
         listeners.push(listener);
     }

@@ -116,6 +116,8 @@ statsd_host = "unix://run/statsd.sock"
 statsd_prefix = "rustcorn_app"
 dogstatsd_tags = "env:test,zone:a"
 statsd_interval = 10
+admin_bind = "[::1]:9000"
+min_ready_workers = 3
 
 [app]
 command = ["./my-service", "--flag=a b"]

@@ -116,7 +116,8 @@ fn print_config_names_every_origin() {
     assert_eq!(
         directory.plain(&invocation.load().unwrap().print_config()),
         format!(
-            r#"backlog = 7  # environment RUSTCORN_CMD_ARGS --backlog
+            r#"admin_bind = ""  # default
+backlog = 7  # environment RUSTCORN_CMD_ARGS --backlog
 bind = ["127.0.0.1:8000"]  # default
 boot_timeout = 60  # default
 dogstatsd_tags = ""  # default
@@ -126,6 +127,7 @@ header_timeout = 30  # default
 keepalive = 5  # app.toml:2
 loglevel = "info"  # default
 max_surge = 1  # default
+min_ready_workers = 1  # default
 restart_backoff = 0.1  # default
 statsd_host = "localhost:8125"  # command line --statsd-host
 statsd_interval = 1  # default

@@ -13,6 +13,7 @@ use rustcorn_sys::spawn::Image;
 
 use crate::fleet::Plan;
 use crate::listeners::{BindError, Listener, bind_all, without_number};
+use crate::notice::Notice;
 
 /// What the workers of a configuration run. The facade knows, since it knows the handlers.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ impl From<&str> for Refusal {
     }
 }
 
+/// Enough for probes while the admin process is being replaced.
+const ADMIN_BACKLOG: u32 = 128;
 const NO_PROC: &str = "cannot find this program's own file; mount /proc";
 
 /// Which file the workers execute.
@@ -90,6 +93,8 @@ pub(crate) struct Resources {
     /// The settings as the workers read them.
     pub(crate) handoff: OwnedFd,
     pub(crate) listeners: Vec<Rc<Listener>>,
+    /// Where the admin process answers, if there shall be one.
+    pub(crate) admin: Option<Rc<Listener>>,
     pub(crate) image: Image,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
@@ -112,7 +117,7 @@ impl Resources {
         invocation: &Invocation,
         resolve: &Resolve,
         own: &OwnProgram,
-        present: &[Rc<Listener>],
+        present: Option<&Self>,
     ) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
         let settings = loaded.settings;
@@ -133,8 +138,10 @@ impl Resources {
         let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
-        let listeners = bind_all(&settings.bind, present, settings.backlog)?;
-        Ok(Self { settings, handoff, listeners, image, name: launch.name, args })
+        let (sockets, admin) = present.map_or((&[][..], &[][..]), |of| (&of.listeners, of.admin.as_slice()));
+        let admin = bind_all(settings.admin_bind.as_slice(), admin, ADMIN_BACKLOG, "--admin-bind")?.pop();
+        let listeners = bind_all(&settings.bind, sockets, settings.backlog, "--bind")?;
+        Ok(Self { settings, handoff, listeners, admin, image, name: launch.name, args })
     }
 
     pub(crate) const fn plan(&self) -> Plan {
@@ -147,6 +154,17 @@ impl Resources {
             drain_delay: settings.drain_delay,
             boot_timeout: settings.boot_timeout,
             restart_backoff: settings.restart_backoff,
+        }
+    }
+
+    /// Connections that wait to be accepted, on all TCP sockets; `None` if there are none.
+    pub(crate) fn backlog(&self) -> Option<u64> {
+        self.listeners.iter().filter_map(|listener| listener.waiting()).reduce(|sum, waiting| sum + waiting)
+    }
+
+    pub(crate) fn say_admin(&self) {
+        if let Some(admin) = &self.admin {
+            Notice::AdminListening { address: admin.url().to_owned() }.say();
         }
     }
 
