@@ -219,6 +219,28 @@ impl Rule<Option<Address>> for MaybeAddress {
     }
 }
 
+/// On or off.
+pub(crate) struct Switch;
+
+impl Rule<bool> for Switch {
+    fn allowed(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<bool, String> {
+        match input {
+            Input::Boolean(on) => Ok(*on),
+            Input::Untyped(text) if matches!(text.trim(), "true" | "1") => Ok(true),
+            Input::Untyped(text) if matches!(text.trim(), "false" | "0") => Ok(false),
+            _ => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
 /// Text that becomes part of a statsd line, so without the characters that mean something there.
 pub(crate) struct Words {
     /// Characters with a meaning of their own at this place.

@@ -7,7 +7,7 @@ use rustcorn_sys::log::Level;
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::input::Input;
-use crate::rule::{Addresses, LogLevel, MaybeAddress, Rule, Statsd, Time, Whole, Words, Workers};
+use crate::rule::{Addresses, LogLevel, MaybeAddress, Rule, Statsd, Switch, Time, Whole, Words, Workers};
 use crate::setting::{Apply, Fallback, Setting};
 
 const SECOND: u64 = 1000;
@@ -101,6 +101,9 @@ settings! {
         "Tags for every metric, as DogStatsD has them: name:value pairs with commas between.";
     statsd_interval: Duration = "1", Time(10, HOUR), "--statsd-interval" "SECONDS", Master,
         "Time between two reports of metrics.";
+    enable_backlog_metric: bool = "false", Switch, "--enable-backlog-metric" "", Master,
+        "Report the connections that wait to be accepted as gunicorn.backlog, too. Unix sockets cannot tell, so they are not \
+         counted.";
 }
 
 /// `PORT`: platforms that set it expect the service on every interface.

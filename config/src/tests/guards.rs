@@ -116,6 +116,7 @@ statsd_host = "unix://run/statsd.sock"
 statsd_prefix = "rustcorn_app"
 dogstatsd_tags = "env:test,zone:a"
 statsd_interval = 10
+enable_backlog_metric = true
 admin_bind = "[::1]:9000"
 min_ready_workers = 3
 

@@ -122,6 +122,7 @@ bind = ["127.0.0.1:8000"]  # default
 boot_timeout = 60  # default
 dogstatsd_tags = ""  # default
 drain_delay = 0  # default
+enable_backlog_metric = false  # default
 graceful_timeout = 30  # default
 header_timeout = 30  # default
 keepalive = 5  # app.toml:2

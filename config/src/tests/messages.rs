@@ -59,6 +59,22 @@ fn an_address_or_none() {
 }
 
 #[test]
+fn a_switch() {
+    let text = |shown| format!("app.toml:1: enable_backlog_metric: {shown} is not allowed; use true or false");
+    assert_eq!(line("enable_backlog_metric = 1"), text("1"));
+    assert_eq!(line("enable_backlog_metric = \"true\""), text("\"true\""));
+    for (env, args, on) in [
+        ("0", "", false),
+        ("true", "", true),
+        ("false", "--enable-backlog-metric", true),
+        ("1", "--enable-backlog-metric=0", false),
+    ] {
+        let loaded = load(HELLO, &[("RUSTCORN_ENABLE_BACKLOG_METRIC", env)], args);
+        assert_eq!(loaded.settings.enable_backlog_metric, on, "{env:?} {args:?}");
+    }
+}
+
+#[test]
 fn values_that_do_not_go_together() {
     assert_eq!(
         line("bind = [\"a:1\", \"b:2\"]\nadmin_bind = \"tcp://B:2\""),

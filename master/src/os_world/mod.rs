@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustcorn_config::Invocation;
-use rustcorn_scoreboard::{Board, Counts, Figures};
+use rustcorn_scoreboard::{Board, Counts, Figures, State};
 use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::fd::wait_readable;
 use rustcorn_sys::log;
@@ -22,7 +22,7 @@ use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
 use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, Statsd, Trouble};
+use crate::statsd::{Gauges, News, Statsd, Trouble};
 use admin::AdminSeat;
 use children::Children;
 use generation::OwnProgram;
@@ -50,7 +50,7 @@ pub(crate) struct OsWorld {
     answers: Vec<Event>,
     metrics: Option<Metrics>,
     /// What the statsd server was told of.
-    told: Counts,
+    told: (Counts, Figures),
 }
 
 struct Metrics {
@@ -90,7 +90,7 @@ impl OsWorld {
             in_force: first,
             answers: vec![Event::Tick],
             metrics: None,
-            told: Counts::default(),
+            told: Default::default(),
         };
         world.start_metrics();
         world.admin.want(world.in_force().is_some_and(|resources| resources.admin.is_some()));
@@ -279,12 +279,28 @@ impl OsWorld {
     }
 
     /// What happened since the last time this was asked.
-    fn news(&mut self) -> (Counts, Gauges) {
+    fn news(&mut self) -> (News, Gauges) {
         self.board.publish_log(log_counts::lines());
-        let snapshot = self.board.snapshot().expect("nobody else folds");
-        let news = snapshot.totals.since(&self.told);
-        self.told = snapshot.totals;
-        (news, Gauges { workers: self.children.active() })
+        let now = self.board.snapshot().expect("nobody else folds");
+        let (counts, figures) = std::mem::replace(&mut self.told, (now.totals, now.figures));
+        let news = News {
+            counts: self.told.0.since(&counts),
+            restarts: std::array::from_fn(|cause| now.figures.restarts[cause] - figures.restarts[cause]),
+            reloads_ok: now.figures.reloads_ok - figures.reloads_ok,
+            reloads_failed: now.figures.reloads_failed - figures.reloads_failed,
+        };
+        let vitals = || now.seats.iter().map(|seat| &seat.vitals);
+        let asked = self.in_force().filter(|resources| resources.settings.enable_backlog_metric);
+        let gauges = Gauges {
+            workers: self.children.active(),
+            ready: vitals().filter(|vitals| vitals.state == State::Ready).count(),
+            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
+            target: now.figures.target,
+            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
+            connections: vitals().map(|vitals| vitals.connections).sum(),
+            backlog: asked.and_then(Resources::backlog),
+        };
+        (news, gauges)
     }
 
     /// What only the scoreboard knows.
