@@ -1,7 +1,7 @@
 //! rustcorn: a prefork multi-process web server for Rust services, what gunicorn is to Python.
 //!
 //! A service built on this crate is its own server: the same program is the master, which supervises, and the workers, which
-//! serve.
+//! serve, and if asked for the admin process, which shows how they are.
 //!
 //! ```no_run
 //! use std::convert::Infallible;
@@ -91,6 +91,9 @@ fn as_worker_or_master(
     worker: impl FnOnce(Handoff) -> ExitCode,
     resolve: impl Fn(&App) -> Result<Launch, Problems> + 'static,
 ) -> ExitCode {
+    if let Some(handoff) = rustcorn_admin::Handoff::from_env() {
+        return rustcorn_admin::main(handoff);
+    }
     match Handoff::from_env() {
         None => rustcorn_master::main(std::env::args_os(), Box::new(resolve)),
         Some(Ok(handoff)) => worker(handoff),

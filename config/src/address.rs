@@ -28,6 +28,8 @@ pub enum Address {
 impl Address {
     pub(crate) const ALLOWED: &str =
         "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH (several: a list, or commas)";
+    /// The same where there can be only one.
+    pub(crate) const FORMS: &str = "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH";
 
     /// Reads the forms of gunicorn's `--bind`; the error is a sentence for a message.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {

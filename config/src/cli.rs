@@ -130,12 +130,15 @@ fn option(setting: &'static Setting) -> Arg {
     let arg = Arg::new(setting.key)
         .long(spellings.long)
         .aliases(spellings.aliases.iter().map(String::as_str))
-        .value_name(setting.value)
+        .value_name(if setting.value.is_empty() { "BOOL" } else { setting.value })
         .value_parser(value_parser!(String))
         // So that "-1" is refused by the setting, which says what is allowed.
         .allow_negative_numbers(true)
         .action(if setting.key == "bind" { ArgAction::Append } else { ArgAction::Set })
         .help(format!("{} [{default}environment: {}]", setting.help, setting.variables().join(", ")));
+    // A switch is on where it is named, as in gunicorn; a value takes an equals sign, so that APP.TOML is not taken for one.
+    let switch = setting.value.is_empty();
+    let arg = if switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg };
     match spellings.short {
         Some(short) => arg.short(short),
         None => arg,

@@ -11,6 +11,8 @@ pub(crate) enum Input {
     Text(String),
     /// A TOML integer or float: its decimal digits, exactly as many as were written.
     Number(String),
+    /// A TOML boolean.
+    Boolean(bool),
     /// A TOML array, or a flag given several times.
     List(Vec<Self>),
     /// Any other TOML value, worded for a message. No setting takes one.
@@ -26,7 +28,7 @@ impl Input {
                     .map_or_else(|_| integer.to_string(), |number| number.to_string()),
             ),
             DeValue::Float(float) => Self::Number(float.as_str().to_owned()),
-            DeValue::Boolean(boolean) => Self::Other(boolean.to_string()),
+            DeValue::Boolean(boolean) => Self::Boolean(*boolean),
             DeValue::Datetime(datetime) => Self::Other(datetime.to_string()),
             DeValue::Array(items) => Self::List(items.iter().map(|item| Self::from_toml(item.get_ref())).collect()),
             DeValue::Table(_) => Self::Other("a table".to_owned()),
@@ -61,6 +63,7 @@ impl Input {
             }
             Self::Untyped(text) | Self::Text(text) => format!("{text:?}"),
             Self::Number(text) | Self::Other(text) => text.clone(),
+            Self::Boolean(boolean) => boolean.to_string(),
             Self::List(_) => "a list".to_owned(),
         };
         match text.char_indices().nth(LONGEST) {

@@ -86,6 +86,7 @@ impl Invocation {
         }
         layers.environment(&self.environment);
         layers.flags(&self.given, |flag| Origin::CommandLine { flag });
+        layers.together();
         match layers.app {
             Some(app) if layers.problems.is_empty() => {
                 Ok(Loaded { settings: layers.settings, origins: Origins(layers.traces), app })

@@ -104,6 +104,25 @@ impl Layers {
         }
     }
 
+    /// What is wrong with values that are good one by one.
+    pub(crate) fn together(&mut self) {
+        let Settings { bind, workers, admin_bind, min_ready_workers, .. } = &self.settings;
+        let mut blame = |key: &'static str, text: String| {
+            let origin = self.traces.get(key).map(|trace| trace.origin.clone()).unwrap_or_default();
+            self.problems.push(Problem::new(origin, key, &text));
+        };
+        if let Some(admin) = admin_bind.as_ref().filter(|admin| !admin.is_any_port() && bind.contains(admin)) {
+            let admin = admin.to_setting();
+            blame("admin_bind", format!("{admin} is in bind, too; use an address of its own"));
+        }
+        if min_ready_workers > workers {
+            let text = format!(
+                "{min_ready_workers} workers cannot be ready where workers is {workers}; use at most {workers}"
+            );
+            blame("min_ready_workers", text);
+        }
+    }
+
     /// A command line.
     pub(crate) fn flags(&mut self, given: &[cli::Given], origin: impl Fn(String) -> Origin) {
         for (setting, input) in given {

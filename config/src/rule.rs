@@ -229,6 +229,50 @@ impl Rule<Option<StatsdHost>> for Statsd {
     }
 }
 
+/// One address to listen on, or none.
+pub(crate) struct MaybeAddress;
+
+impl Rule<Option<Address>> for MaybeAddress {
+    fn allowed(&self) -> String {
+        format!("{}, or nothing", Address::FORMS)
+    }
+
+    fn parse(&self, input: &Input) -> Result<Option<Address>, String> {
+        match input.text() {
+            Some("") => Ok(None),
+            Some(text) if text.starts_with("fd://") || text.contains(',') => Err(input.refused(&self.allowed())),
+            Some(text) => Address::parse(text).map(Some),
+            None => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &Option<Address>) -> String {
+        quoted(&value.as_ref().map_or_else(String::new, Address::to_setting))
+    }
+}
+
+/// On or off.
+pub(crate) struct Switch;
+
+impl Rule<bool> for Switch {
+    fn allowed(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn parse(&self, input: &Input) -> Result<bool, String> {
+        match input {
+            Input::Boolean(on) => Ok(*on),
+            Input::Untyped(text) if matches!(text.trim(), "true" | "1") => Ok(true),
+            Input::Untyped(text) if matches!(text.trim(), "false" | "0") => Ok(false),
+            _ => Err(input.refused(&self.allowed())),
+        }
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
 /// Text that becomes part of a statsd line, so without the characters that mean something there.
 pub(crate) struct Words {
     /// Characters with a meaning of their own at this place.

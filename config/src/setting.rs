@@ -46,7 +46,7 @@ pub(crate) struct Fallback {
 pub struct Setting {
     /// Name in the file. The flag and the variable derive from it.
     pub key: &'static str,
-    /// Stands for the value in help texts.
+    /// Stands for the value in help texts; empty for a switch, whose flag needs none.
     pub value: &'static str,
     /// Default, as one would write it in a variable.
     pub default: &'static str,

@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::rule::{
-    Addresses, Line, LogLevel, OneOf, Otlp, Ratio, Rule, Statsd, Time, TimeOrOff, Whole, Words, Workers,
+    Addresses, Line, LogLevel, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words,
+    Workers,
 };
 use crate::setting::{Apply, Fallback, Setting};
 
@@ -89,6 +90,11 @@ settings! {
         "Workers beyond the wanted number that may run while old ones are replaced.";
     restart_backoff: Duration = "0.1", Time(0, 30 * SECOND), "--restart-backoff" "SECONDS", Master,
         "Wait before a worker that keeps dying is started again; doubles with each death up to 30 seconds, 0 turns it off.";
+    admin_bind: Option<Address> = "", MaybeAddress, "--admin-bind" "ADDRESS", Master,
+        "Address of the admin process, which answers /livez, /readyz, /metrics and /status; one of the forms of bind, empty \
+         for no such process. Anyone who can connect may look, so keep it off the internet.";
+    min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
+        "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged.";
     statsd_host: Option<StatsdHost> = "", Statsd, "--statsd-host" "ADDRESS", Master,
@@ -126,6 +132,9 @@ settings! {
     resource_detection: String = "gcp", OneOf(&["gcp"]), "--resource-detection" "NAME", Workers,
         "What to ask about the machine: gcp asks the metadata server on machines of Google Cloud, for at most a second; \
          empty asks nobody.";
+    enable_backlog_metric: bool = "false", Switch, "--enable-backlog-metric" "", Master,
+        "Report the connections that wait to be accepted as gunicorn.backlog, too. Unix sockets cannot tell, so they are not \
+         counted.";
 }
 
 /// `PORT`: platforms that set it expect the service on every interface.

@@ -1,8 +1,9 @@
 //! The rustcorn master: supervises workers, owns the sockets, reports metrics.
 //!
-//! One thread, one blocking call, no async runtime and no HTTP. [`fleet`] decides; `os_world` turns what happens into its
+//! One thread, one blocking call, no async runtime and no HTTP. [`fleet`] decides (and [`admin`], for the admin process); `os_world` turns what happens into its
 //! events and its actions into system calls. The seam between the two is [`fleet::Event`] and [`fleet::Action`].
 
+pub mod admin;
 pub mod fleet;
 mod listeners;
 mod log_counts;
@@ -59,7 +60,9 @@ fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal
         let events =
             world.wait(fleet.next_deadline(world.now())).map_err(|error| format!("the master cannot wait: {error}"))?;
         for event in events {
-            for action in fleet.step(world.now(), event) {
+            let actions = fleet.step(world.now(), event);
+            world.publish(&fleet.figures());
+            for action in actions {
                 if let Some(code) = world.apply(action) {
                     return Ok(code);
                 }

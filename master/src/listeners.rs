@@ -39,29 +39,31 @@ pub(crate) struct BindError {
     error: io::Error,
     /// A socket of this very server that stands in the way.
     held: Option<String>,
+    /// Of the setting to blame.
+    flag: &'static str,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, error, held } = self;
+        let Self { address, error, held, flag } = self;
         if let (ErrorKind::AddrInUse, Some(held)) = (error.kind(), held) {
             let advice = "a reload keeps an address or opens another port; to change the host of a port, restart";
             return write!(f, "cannot listen on {address}: this server itself listens at {held}; {advice}");
         }
         let advice = match (error.kind(), address) {
-            (ErrorKind::AddrInUse, _) => "; is another server running? Stop it, or choose another address with --bind",
-            (ErrorKind::AddrNotAvailable, _) => "; this machine has no such address, choose another one with --bind",
+            (ErrorKind::AddrInUse, _) => "is another server running? Stop it, or choose another address with",
+            (ErrorKind::AddrNotAvailable, _) => "this machine has no such address, choose another one with",
             (ErrorKind::PermissionDenied, Address::Tcp { port: 1..1024, .. }) => {
-                "; a port below 1024 needs root or CAP_NET_BIND_SERVICE, choose another one with --bind"
+                "a port below 1024 needs root or CAP_NET_BIND_SERVICE, choose another one with"
             }
-            (_, Address::Unix(_)) => "; check the directory and its permissions",
-            (_, Address::Tcp { .. }) => "; choose another address with --bind",
+            (_, Address::Unix(_)) => "check the directory and its permissions, or choose another path with",
+            (_, Address::Tcp { .. }) => "choose another address with",
         };
         let what = match error.kind() {
             ErrorKind::AddrInUse => "the address is in use".to_owned(),
             _ => without_number(error),
         };
-        write!(f, "cannot listen on {address}: {what}{advice}")
+        write!(f, "cannot listen on {address}: {what}; {advice} {flag}")
     }
 }
 
@@ -72,8 +74,8 @@ pub(crate) fn without_number(error: &io::Error) -> String {
 }
 
 impl Listener {
-    fn bind(address: &Address, only_v6: bool, backlog: u32) -> Result<Self, BindError> {
-        let failed = |error| BindError { address: address.clone(), error, held: None };
+    fn bind(address: &Address, only_v6: bool, backlog: u32, flag: &'static str) -> Result<Self, BindError> {
+        let failed = |error| BindError { address: address.clone(), error, held: None, flag };
         match address {
             Address::Tcp { host, port } => {
                 let resolved = resolve(host, *port).map_err(failed)?;
@@ -95,6 +97,13 @@ impl Listener {
 
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         socket::set_backlog(self.fd.as_fd(), backlog)
+    }
+
+    /// Connections that wait to be accepted; `None` for a unix socket, which cannot tell.
+    pub(crate) fn waiting(&self) -> Option<u64> {
+        let tcp = matches!(self.address, Address::Tcp { .. });
+        let waiting = || socket::accept_queue(self.fd.as_fd()).ok();
+        tcp.then(waiting).flatten().map(u64::from)
     }
 
     /// From now on nobody can connect, whichever process holds the socket.
@@ -128,11 +137,12 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Sockets for all `addresses`: those of `present` that are still wanted, untouched, and new ones for the rest. An error
-/// leaves everything as it was.
+/// leaves everything as it was; it names the `flag` of the setting they are from.
 pub(crate) fn bind_all(
     addresses: &[Address],
     present: &[Rc<Listener>],
     backlog: u32,
+    flag: &'static str,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
     let mut spare = present.to_vec();
     let mut listeners = Vec::new();
@@ -140,7 +150,7 @@ pub(crate) fn bind_all(
         let listener = match spare.iter().position(|listener| listener.address == *address) {
             Some(index) => spare.swap_remove(index), // each once: with port 0 an address can stand there twice
             None => {
-                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), backlog);
+                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), backlog, flag);
                 Rc::new(bound.map_err(|error| BindError { held: same_port(address, present), ..error })?)
             }
         };

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rustcorn_scoreboard::Counts;
 use rustcorn_sys::log::Level;
 
-/// Critical, error, warning: the order of [`Counts::log`].
+/// Critical, error, warning: the order of `Counts::log`.
 static LINES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
 pub(crate) fn count(level: Level) {
@@ -18,8 +17,7 @@ pub(crate) fn count(level: Level) {
     LINES[index].fetch_add(1, Relaxed);
 }
 
-pub(crate) fn add_to(counts: &mut Counts) {
-    for (count, lines) in counts.log.iter_mut().zip(&LINES) {
-        *count += lines.load(Relaxed);
-    }
+/// How many there were.
+pub(crate) fn lines() -> [u64; 3] {
+    LINES.each_ref().map(|lines| lines.load(Relaxed))
 }

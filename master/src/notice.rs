@@ -7,7 +7,7 @@ use rustcorn_sys::Pid;
 use rustcorn_sys::log::{self, Level};
 use rustcorn_sys::signal::{Sig, name};
 
-use crate::fleet::{Generation, Slot};
+use crate::fleet::{Fate, Generation, Slot};
 
 /// One line of the error log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,6 +137,22 @@ pub enum Notice {
         /// The application said no.
         app_refused: bool,
     },
+    /// Where the admin process answers.
+    AdminListening {
+        /// As a URL.
+        address: String,
+    },
+    /// The admin process ended, unasked.
+    AdminEnded {
+        /// Its process, if it came to be one.
+        pid: Option<Pid>,
+        /// How.
+        fate: Fate,
+        /// Its own words, if it had any.
+        reason: Option<String>,
+        /// Time before the next one is started.
+        pause: Duration,
+    },
     /// An adopted process ended (PID 1).
     ReapedStranger {
         /// Its process.
@@ -168,6 +184,7 @@ impl Notice {
             | Self::BackingOff { .. }
             | Self::ReloadRefused
             | Self::DrainTimeout { .. }
+            | Self::AdminEnded { .. }
             | Self::StatsdTrouble { .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
@@ -254,6 +271,26 @@ impl fmt::Display for Notice {
             Self::ShuttingDown { .. } => f.write_str("Shutting down: Master"),
             Self::StopReason { app_refused: true } => f.write_str("Reason: App failed to load."),
             Self::StopReason { app_refused: false } => f.write_str("Reason: Worker failed to boot."),
+            Self::AdminListening { address } => write!(f, "Admin listening at: {address}"),
+            Self::AdminEnded { pid, fate, reason, pause } => {
+                f.write_str("Admin process ")?;
+                if let Some(pid) = pid {
+                    write!(f, "(pid:{pid}) ")?;
+                }
+                match fate {
+                    Fate::Code(code) => write!(f, "exited with code {code}")?,
+                    Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
+                    Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
+                }
+                if let Some(reason) = reason {
+                    write!(f, ": {reason}")?;
+                }
+                if pause.is_zero() {
+                    f.write_str("; starting another")
+                } else {
+                    write!(f, "; trying again in {pause:.1?}")
+                }
+            }
             Self::ReapedStranger { pid } => write!(f, "Reaped unknown child process {pid}"),
             Self::StatsdTrouble { to, error, lost } => {
                 write!(f, "Cannot send metrics to {to}: {error}; ")?;

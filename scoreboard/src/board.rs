@@ -1,19 +1,34 @@
-//! The view of the master, and of the admin process: all slots.
+//! All slots: as the master has them, and as the admin process may look at them.
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
 
 use rustcorn_sys::{Monotonic, Pid};
 
 use crate::layout::{Image, Slot};
 use crate::map::{self, HeaderView, Mapped};
-use crate::{Counts, Phase, Polled, State};
+use crate::{Counts, Figures, Master, Phase, Polled, SLOTS, Seat, Snapshot, State};
 
-/// The whole scoreboard. Methods that take a slot panic if it is not below [`crate::SLOTS`].
+/// The whole scoreboard, the master's way: it alone writes the ledger, and clears slots. To read, see [`View`]. Methods
+/// that take a slot panic if it is not below [`SLOTS`].
 pub struct Board {
     fd: OwnedFd,
+    view: View,
+}
+
+/// The whole scoreboard, for reading.
+pub struct View {
     image: Mapped<Image>,
+}
+
+impl Deref for Board {
+    type Target = View;
+    fn deref(&self) -> &View {
+        &self.view
+    }
 }
 
 /// What a worker is at the moment, as far as it has said.
@@ -42,7 +57,7 @@ impl Board {
         let fd = map::create()?;
         let image = map::board(fd.as_fd())?;
         image.header.fill();
-        Ok(Self { fd, image })
+        Ok(Self { fd, view: View { image } })
     }
 
     /// An existing scoreboard: handed over by the master that made it.
@@ -52,7 +67,7 @@ impl Board {
     pub fn attach(fd: OwnedFd) -> io::Result<Self> {
         HeaderView::open(fd.as_fd())?;
         let image = map::board(fd.as_fd())?;
-        Ok(Self { fd, image })
+        Ok(Self { fd, view: View { image } })
     }
 
     /// The descriptor to hand to workers. Close-on-exec.
@@ -66,15 +81,47 @@ impl Board {
         self.image.header.phase.store(phase as u32, Release);
     }
 
-    /// What the workers were told last.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        Phase::from_raw(self.image.header.phase.load(Acquire))
+    /// Says who the master is; `started` is the time of day, since 1970.
+    pub fn sign_in(&self, pid: Pid, started: Duration) {
+        self.image.header.ledger.sign_in(pid, started);
+    }
+
+    /// The master's sign of life.
+    pub fn beat(&self, now: Monotonic) {
+        self.image.header.ledger.beat(now);
+    }
+
+    /// What the master knows and no worker does.
+    pub fn publish(&self, figures: &Figures) {
+        self.image.header.ledger.publish(figures);
+    }
+
+    /// Log lines of the master itself, in the order of [`Counts::log`]; they become part of the totals.
+    pub fn publish_log(&self, lines: [u64; 3]) {
+        self.image.header.ledger.publish_log(lines);
+    }
+
+    /// Connections that wait to be accepted; `None` where nobody can tell.
+    pub fn publish_backlog(&self, backlog: Option<u64>) {
+        self.image.header.ledger.publish_backlog(backlog);
+    }
+
+    /// A worker is being started for the slot: from now on its counters belong to the totals.
+    pub fn take_seat(&self, slot: usize, now: Monotonic) {
+        assert!(slot < SLOTS, "slot {slot} of {SLOTS}");
+        self.image.header.ledger.take_seat(slot, now);
+    }
+
+    /// The slot's worker has been reaped, or could not be started: takes its numbers into the totals for good and empties the
+    /// slot, all at once for whoever reads a [`Snapshot`].
+    pub fn fold(&self, slot: usize) {
+        let last = self.last_counts(slot);
+        self.image.header.ledger.fold(slot, &last, || self.reset(slot));
     }
 
     /// Empties a slot for its next occupant: counters, vitals, and records that a killed writer left half written. Only
-    /// when no process writes the slot: its worker has been reaped, or was never started; and after its last
-    /// [`Self::counts`] went into the totals.
+    /// when no process writes the slot: its worker has been reaped, or was never started. [`Self::fold`] calls it; a worker's
+    /// numbers are lost without.
     pub fn reset(&self, slot: usize) {
         let slot = self.slot(slot);
         // An untouched slot stays untouched: writing zeroes would make pages of it.
@@ -88,6 +135,46 @@ impl Board {
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
         let spans = [&plain.spans_waiting, &plain.spans_dropped];
         plain.log.iter().chain(gauges).chain(spans).for_each(|word| word.store(0, Relaxed));
+    }
+}
+
+impl View {
+    /// An existing scoreboard, handed over by the master that made it. The descriptor may be open for reading alone.
+    ///
+    /// # Errors
+    /// As [`Board::attach`].
+    pub fn attach(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        HeaderView::open(fd)?;
+        Ok(Self { image: map::view(fd)? })
+    }
+
+    /// What the workers were told last.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        Phase::from_raw(self.image.header.phase.load(Acquire))
+    }
+
+    /// What the master says of itself.
+    #[must_use]
+    pub fn master(&self) -> Master {
+        self.image.header.ledger.master()
+    }
+
+    /// Everything at once, no worker's numbers missing and none twice, whatever the master is doing. `None` where the master
+    /// stands still (or died) in the middle of a [`Board::fold`]: then the last snapshot is as new as any. About 5 µs a worker.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let ledger = &self.image.header.ledger;
+        ledger.stable(|past, seats| {
+            let mut totals = past;
+            let seats = seats.map(|(slot, since)| {
+                let counts = self.counts(slot);
+                totals.add(&counts);
+                Seat { slot, since, vitals: self.vitals(slot), counts }
+            });
+            let seats: Vec<Seat> = seats.collect();
+            Snapshot { phase: self.phase(), master: ledger.master(), figures: ledger.figures(), totals, seats }
+        })
     }
 
     /// What the slot's occupant has counted since it booted; after its death, for good. See [`Counts`] for what agrees
@@ -139,6 +226,11 @@ impl Board {
         let slot = self.slot(slot);
         let records = if slot.identity.lanes.load(Relaxed) == 0 { 0 } else { slot.records.len() };
         slot.records[..records].iter().filter_map(|record| record.read()).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ledger(&self) -> &crate::ledger::Ledger {
+        &self.image.header.ledger
     }
 
     fn slot(&self, slot: usize) -> &Slot {

@@ -81,6 +81,14 @@ impl Histogram {
         }
     }
 
+    pub(crate) fn buckets(&self) -> &[u64; BUCKETS] {
+        &self.0
+    }
+
+    pub(crate) fn buckets_mut(&mut self) -> &mut [u64; BUCKETS] {
+        &mut self.0
+    }
+
     /// What was counted after `earlier`; a bucket that went down (its slot was reset) counts as unchanged.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

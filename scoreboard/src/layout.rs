@@ -1,12 +1,12 @@
 //! The bytes in shared memory. Plain atomics only, so that every bit pattern is valid and two processes may look at once.
 //!
 //! ```text
-//! 0        header   magic, layout, rustcorn version, slots, slot size, phase
+//! 0        header   magic, layout, rustcorn version, slots, slot size, phase | the master's ledger
 //! 64 KiB   slot 0   identity | gauges and plain counters | records of polled requests | lane 0 | lane 1 | lane 2
 //! 128 KiB  slot 1   …
 //! ```
 //! 64 KiB is a multiple of every page size Linux uses, so a worker can map its own slot and no other. Change anything
-//! here and [`LAYOUT`] goes up by one.
+//! here and [`LAYOUT`] goes up by one. Workers map the header read-only, so the ledger in it has one writer.
 
 use std::io;
 use std::sync::atomic::{
@@ -15,11 +15,12 @@ use std::sync::atomic::{
 };
 
 use crate::lane::Lane;
+use crate::ledger::Ledger;
 use crate::polled::Record;
 use crate::{Phase, SLOTS};
 
-/// Goes up with every change of this file, of `Lane` or of `Record`.
-pub(crate) const LAYOUT: u64 = 2;
+/// Goes up with every change of this file, of `Lane`, of `Ledger` or of `Record`.
+pub(crate) const LAYOUT: u64 = 3;
 const MAGIC: u64 = u64::from_le_bytes(*b"rcorn-sb");
 pub(crate) const PAGE: usize = 64 * 1024;
 pub(crate) const BOARD_SIZE: usize = size_of::<Image>();
@@ -32,6 +33,9 @@ pub(crate) const LANES: usize = 3;
 /// What is left of a slot's 64 KiB, in words. Explicit, as an alignment of 64 KiB would be more than mmap promises.
 const SLOT_REST: usize =
     (PAGE - size_of::<Identity>() - size_of::<Plain>() - RECORDS * size_of::<Record>() - LANES * size_of::<Lane>()) / 8;
+
+/// What the ledger leaves of the header's 64 KiB, in words.
+const HEADER_REST: usize = (PAGE - 64 - size_of::<Ledger>()) / 8;
 
 /// The whole file.
 #[repr(C)]
@@ -51,7 +55,10 @@ pub(crate) struct Header {
     slot_size: AtomicU64,
     pub(crate) phase: AtomicU32,
     _unused: AtomicU32,
-    _rest: [AtomicU64; PAGE / 8 - 6],
+    _line: [AtomicU64; 2],
+    /// What the master alone knows.
+    pub(crate) ledger: Ledger,
+    _rest: [AtomicU64; HEADER_REST],
 }
 
 /// One worker's memory. Each group has cache lines of its own.

@@ -1,7 +1,7 @@
 //! Shared memory in which workers count and the master reads.
 //!
 //! A sealed memfd holds a header and [`SLOTS`] slots; each worker writes its own slot through a [`Writer`], the master
-//! (and the admin process) reads all of them through a [`Board`]. Counting costs no system call, no allocation and, in a
+//! reads all of them through a [`Board`], and the admin process through a [`View`] that cannot write. Counting costs no system call, no allocation and, in a
 //! single-threaded worker, no locked instruction. A worker's numbers outlive it: after a SIGKILL between any two
 //! instructions [`Board::counts`] still gives status codes, durations and requests that agree (see `lane.rs` for how).
 //!
@@ -11,7 +11,8 @@
 //! | `map` | memfd and mmap; the only unsafe code |
 //! | `lane` | the counters that must agree with each other, and the protocol that makes them |
 //! | `polled` | the text of the request being polled, under a sequence lock |
-//! | `board`, `writer` | the two views |
+//! | `ledger` | what the master writes: totals of past workers, seats, its own figures |
+//! | `board`, `writer` | the two sides: the master with its read-only view, and a worker |
 //! | `counts`, `histogram` | what a reader holds in its own memory |
 
 mod board;
@@ -19,13 +20,15 @@ mod counts;
 mod histogram;
 mod lane;
 mod layout;
+mod ledger;
 mod map;
 mod polled;
 mod writer;
 
-pub use board::{Board, Vitals};
+pub use board::{Board, View, Vitals};
 pub use counts::{Counts, OTHER_STATUS, STATUSES};
 pub use histogram::Histogram;
+pub use ledger::{Cause, Figures, Master, Seat, Snapshot};
 pub use polled::{Polled, PolledText};
 pub use writer::{Polling, Threads, Writer};
 

@@ -60,6 +60,13 @@ pub(crate) fn board(fd: BorrowedFd<'_>) -> io::Result<Mapped<Image>> {
     unsafe { Mapped::new(fd, 0, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE) }
 }
 
+/// As [`board`], for a reader: nothing can be stored through it. A descriptor open for reading alone will do.
+pub(crate) fn view(fd: BorrowedFd<'_>) -> io::Result<Mapped<Image>> {
+    check_length(fd)?;
+    // SAFETY: as in `board`; the mapping is read-only, and `View`, its only owner, offers nothing that writes.
+    unsafe { Mapped::new(fd, 0, ProtFlags::PROT_READ) }
+}
+
 /// Maps one slot. Fails where there is no such slot.
 pub(crate) fn slot(fd: BorrowedFd<'_>, slot: usize) -> io::Result<Mapped<Slot>> {
     if slot >= SLOTS {

@@ -1,4 +1,5 @@
-//! Monotonic time as a plain number, so that it can be stored in shared memory and compared across processes.
+//! Monotonic time as a plain number, so that it can be stored in shared memory and compared across processes; and the time of
+//! day.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -37,6 +38,13 @@ impl Monotonic {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// The time of day, since 1970 in UTC: to show, never to wait by.
+#[must_use]
+pub fn time_of_day() -> Duration {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME).expect("every Linux has CLOCK_REALTIME");
+    Duration::new(now.tv_sec().unsigned_abs(), u32::try_from(now.tv_nsec()).unwrap_or(0))
 }
 
 impl Add<Duration> for Monotonic {

@@ -34,6 +34,12 @@ pub fn sealed_memfd(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// The same file, open for reading alone: for a process that shall look at it and cannot be trusted to do only that. Needs
+/// `/proc`.
+pub fn for_reading(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open(format!("/proc/self/fd/{}", number(&fd)))?.into()) // std opens close-on-exec
+}
+
 /// Takes ownership of descriptors that the parent process placed at `numbers`, and marks them close-on-exec.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Listening sockets as a prefork server needs them, and two questions about connections.
+//! Listening sockets as a prefork server needs them, and what they and connections can be asked.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -55,6 +55,20 @@ pub fn set_backlog(listener: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// The address a TCP listener really has: with port 0 the kernel chose one.
 pub fn local_address(listener: &OwnedFd) -> io::Result<SocketAddr> {
     TcpListener::from(listener.try_clone()?).local_addr()
+}
+
+/// Connections that wait to be accepted on a TCP listener (tcp(7), `TCP_INFO`: for a listener, `tcpi_unacked` is the length of
+/// its accept queue). A unix socket cannot tell, which is an error.
+pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the kernel writes at most `length` bytes into a struct of integers, which is ours.
+    let (result, info) = unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut length = libc::socklen_t::try_from(size_of_val(&info)).expect("a few hundred bytes");
+        let pointer = (&raw mut info).cast();
+        (libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, pointer, &raw mut length), info)
+    };
+    if result == 0 { Ok(info.tcpi_unacked) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Stops a listening socket for every process that holds it, at this moment: from now on the kernel refuses connections

@@ -37,6 +37,28 @@ fn end_of(child: &crate::spawn::Child) -> Exit {
     exit
 }
 
+#[test]
+fn a_tcp_listener_tells_how_many_wait_and_a_unix_socket_does_not() {
+    let listener = socket::listen_tcp("127.0.0.1:0".parse().unwrap(), false, 16).unwrap();
+    let address = socket::local_address(&listener).unwrap();
+    assert_eq!(socket::accept_queue(listener.as_fd()).unwrap(), 0);
+    let waiting = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
+    assert_eq!(socket::accept_queue(listener.as_fd()).unwrap(), 3);
+    drop(waiting);
+    let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    assert!(socket::accept_queue(unix.as_fd()).is_err());
+}
+
+#[test]
+fn what_is_open_for_reading_cannot_be_written() {
+    let fd = sealed_memfd("test", b"abc").unwrap();
+    let reading = std::fs::File::from(crate::fd::for_reading(fd.as_fd()).unwrap());
+    let mut bytes = [0; 3];
+    reading.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"abc");
+    assert_eq!(reading.write_at(b"x", 0).unwrap_err().raw_os_error(), Some(libc::EBADF));
+}
+
 /// One test, since `reap` takes any child of the process and tests run in parallel.
 #[test]
 fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {

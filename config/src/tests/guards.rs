@@ -126,6 +126,9 @@ service_name = "a name \u00fc"
 service_namespace = "shop"
 service_version = "1.2.3+4"
 resource_detection = ""
+enable_backlog_metric = true
+admin_bind = "[::1]:9000"
+min_ready_workers = 3
 
 [app]
 command = ["./my-service", "--flag=a b"]

@@ -116,16 +116,19 @@ fn print_config_names_every_origin() {
     assert_eq!(
         directory.plain(&invocation.load().unwrap().print_config()),
         format!(
-            r#"backlog = 7  # environment RUSTCORN_CMD_ARGS --backlog
+            r#"admin_bind = ""  # default
+backlog = 7  # environment RUSTCORN_CMD_ARGS --backlog
 bind = ["127.0.0.1:8000"]  # default
 boot_timeout = 60  # default
 dogstatsd_tags = ""  # default
 drain_delay = 0  # default
+enable_backlog_metric = false  # default
 graceful_timeout = 30  # default
 header_timeout = 30  # default
 keepalive = 5  # app.toml:2
 loglevel = "info"  # default
 max_surge = 1  # default
+min_ready_workers = 1  # default
 otlp_endpoint = ""  # default
 otlp_flush_timeout = 3  # default
 otlp_metrics_endpoint = ""  # default

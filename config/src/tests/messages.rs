@@ -1,6 +1,6 @@
 //! What people read when something is wrong.
 
-use super::{Directory, HELLO, complaint, complaints, invocation};
+use super::{Directory, HELLO, complaint, complaints, invocation, load};
 
 /// The message for one line in front of a good `[app]`.
 fn line(text: &str) -> String {
@@ -50,6 +50,46 @@ fn a_wrong_type() {
         line("loglevel = \"warn\""),
         "app.toml:1: loglevel: \"warn\" is not allowed; use \"debug\", \"info\", \"warning\", \"error\" or \"critical\"; \
          did you mean \"warning\"?"
+    );
+}
+
+#[test]
+fn an_address_or_none() {
+    let forms = "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH, or nothing";
+    for wrong in ["\"127.0.0.1:1,127.0.0.1:2\"", "9000", "\"fd://3\""] {
+        assert_eq!(
+            line(&format!("admin_bind = {wrong}")),
+            format!("app.toml:1: admin_bind: {wrong} is not allowed; use {forms}")
+        );
+    }
+}
+
+#[test]
+fn a_switch() {
+    let text = |shown| format!("app.toml:1: enable_backlog_metric: {shown} is not allowed; use true or false");
+    assert_eq!(line("enable_backlog_metric = 1"), text("1"));
+    assert_eq!(line("enable_backlog_metric = \"true\""), text("\"true\""));
+    for (env, args, on) in [
+        ("0", "", false),
+        ("true", "", true),
+        ("false", "--enable-backlog-metric", true),
+        ("1", "--enable-backlog-metric=0", false),
+    ] {
+        let loaded = load(HELLO, &[("RUSTCORN_ENABLE_BACKLOG_METRIC", env)], args);
+        assert_eq!(loaded.settings.enable_backlog_metric, on, "{env:?} {args:?}");
+    }
+}
+
+#[test]
+fn values_that_do_not_go_together() {
+    assert_eq!(
+        line("bind = [\"a:1\", \"b:2\"]\nadmin_bind = \"tcp://B:2\""),
+        "app.toml:2: admin_bind: b:2 is in bind, too; use an address of its own"
+    );
+    assert_eq!(load(&format!("bind = \":0\"\nadmin_bind = \":0\"\n{HELLO}"), &[], "").settings.bind.len(), 1);
+    assert_eq!(
+        line("workers = 2\nmin_ready_workers = 3"),
+        "app.toml:2: min_ready_workers: 3 workers cannot be ready where workers is 2; use at most 2"
     );
 }
 

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use rustcorn_scoreboard::Phase;
+use rustcorn_scoreboard::{Cause, Figures, Phase};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -135,6 +135,15 @@ pub const MAX_WORKERS: usize = 1024;
 /// workers probably did too, so it is no time to judge them.
 const LATE: Duration = Duration::from_secs(1);
 
+/// What happened since the start.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Ends that were not asked for, by [`Cause`].
+    restarts: [u64; Cause::ALL.len()],
+    reloads_ok: u64,
+    reloads_failed: u64,
+}
+
 /// All workers and what is intended with them.
 #[derive(Debug)]
 pub struct Fleet {
@@ -149,6 +158,7 @@ pub struct Fleet {
     /// Whether any worker was ever ready. Until then a failed boot ends the server (exit 3 or 4).
     started: bool,
     lives: u64,
+    tally: Tally,
     /// When the next step was due, as last told by [`Fleet::next_deadline`].
     promised: Option<Monotonic>,
 }
@@ -167,6 +177,7 @@ impl Fleet {
             stop: None,
             started: false,
             lives: 0,
+            tally: Tally::default(),
             promised: None,
         }
     }
@@ -214,6 +225,18 @@ impl Fleet {
         self.count(Worker::is_active)
     }
 
+    /// What the policy knows, for the metrics.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            target: self.target as u64,
+            generation: self.generation.0,
+            restarts: self.tally.restarts,
+            reloads_ok: self.tally.reloads_ok,
+            reloads_failed: self.tally.reloads_failed,
+        }
+    }
+
     fn signal(&mut self, now: Monotonic, sig: Sig, todo: &mut Vec<Action>) {
         if sig == Sig::Chld {
             return; // exits come as events of their own
@@ -257,8 +280,10 @@ impl Fleet {
         }
         let failed_to_boot = worker.boot_failure(fate, reason);
         if self.canary_gone(id, failed_to_boot.as_ref(), todo) {
-            return;
+            return; // counted as a failed reload
         }
+        let cause = if failed_to_boot.is_some() { Cause::Boot } else { worker.cause(fate) };
+        self.tally.restarts[cause as usize] += 1;
         if let Some(failure) = failed_to_boot {
             todo.push(Action::Say(Notice::WorkerFailedToBoot { slot: id.slot, reason: failure.reason.clone() }));
             if !self.started {

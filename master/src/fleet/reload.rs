@@ -86,6 +86,7 @@ impl Fleet {
             self.generation = id.generation;
             self.target = plan.workers;
             self.plan = plan;
+            self.tally.reloads_ok += 1;
             self.seats.forget();
             todo.push(Action::Commit(id.generation));
             todo.push(Action::Say(Notice::Reloaded { generation: id.generation }));
@@ -104,6 +105,7 @@ impl Fleet {
 
     fn fail_reload(&mut self, generation: Generation, reason: String, todo: &mut Vec<Action>) {
         self.reload.stage = Stage::Idle;
+        self.tally.reloads_failed += 1;
         todo.push(Action::Discard(generation));
         todo.push(Action::Say(Notice::ReloadFailed { reason, kept: self.generation }));
     }

@@ -506,3 +506,40 @@ fn a_reload_without_a_free_seat_fails_and_changes_nothing() {
     story.when(Event::Loaded(Ok(crowd)));
     assert!(matches!(story.said.last(), Some(Notice::ReloadFailed { .. })), "{:?}", story.said.last());
 }
+
+#[test]
+fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
+    let mut story = Story::serving(Plan { restart_backoff: Duration::ZERO, ..plan(1) });
+    let mut id = w(0, 1, 1);
+    for (fate, boots) in [
+        (Fate::Code(0), true),
+        (Fate::Signal(11), true),
+        (Fate::Signal(9), true),
+        (Fate::Signal(11), false),
+        (Fate::NotStarted("out of processes".into()), false),
+    ] {
+        if boots {
+            story.when(Event::Ready(id));
+        }
+        id = only_spawn(&story.when(Event::Exited(id, fate, None)));
+    }
+    story.when(Event::Ready(id));
+    assert_eq!(story.after(30 * SECOND, Event::Tick), [Action::Signal(id, Sig::Abrt)]);
+    let id = only_spawn(&story.when(Event::Exited(id, Fate::Signal(6), None)));
+    story.when(Event::Ready(id));
+    //                                           exited, signal, killed, hang, boot
+    assert_eq!(story.fleet.figures().restarts, [1, 1, 1, 1, 2]);
+
+    // Ends that were asked for are no restarts; a canary's counts as the reload's failure.
+    story.when(Event::Signal(Sig::Hup));
+    let canary = only_spawn(&story.when(Event::Loaded(Ok(plan(1)))));
+    story.when(killed(canary));
+    story.when(Event::Signal(Sig::Hup));
+    let canary = only_spawn(&story.when(Event::Loaded(Ok(plan(1)))));
+    assert_eq!(story.when(Event::Ready(canary)), [Action::Commit(Generation(3)), term(id)]);
+    story.when(left(id));
+    story.when(Event::Signal(Sig::Ttin));
+    let figures = story.fleet.figures();
+    assert_eq!(figures.restarts, [1, 1, 1, 1, 2]);
+    assert_eq!((figures.reloads_ok, figures.reloads_failed, figures.generation, figures.target), (1, 1, 3, 2));
+}

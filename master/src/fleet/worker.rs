@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustcorn_scoreboard::Cause;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -150,6 +151,17 @@ impl Worker {
             }
             Fate::Signal(number) => Some(Notice::WorkerSignalled { pid, number }),
             Fate::NotStarted(_) => None, // said as a failed boot
+        }
+    }
+
+    /// What an end that was not asked for counts as, of a worker that had been ready.
+    pub(super) const fn cause(&self, fate: &Fate) -> Cause {
+        const SIGKILL: i32 = 9;
+        match (&self.life, fate) {
+            (Life::Aborting { .. } | Life::Killed { .. }, _) => Cause::Hang,
+            (_, Fate::Signal(SIGKILL)) => Cause::Killed,
+            (_, Fate::Signal(_)) => Cause::Signal,
+            (_, Fate::Code(_) | Fate::NotStarted(_)) => Cause::Exited,
         }
     }
 

@@ -14,6 +14,7 @@ use rustcorn_sys::spawn::Image;
 
 use crate::fleet::Plan;
 use crate::listeners::{BindError, Listener, bind_all, without_number};
+use crate::notice::Notice;
 
 /// What the workers of a configuration run. The facade knows, since it knows the handlers.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ impl From<&str> for Refusal {
 }
 
 const SELF: &str = "/proc/self/exe";
+/// Enough for probes while the admin process is being replaced.
+const ADMIN_BACKLOG: u32 = 128;
 const NO_PROC: &str = "cannot find this program's own file; mount /proc";
 
 /// Which file the workers execute.
@@ -92,6 +95,8 @@ pub(crate) struct Resources {
     /// The settings as the workers read them.
     pub(crate) handoff: OwnedFd,
     pub(crate) listeners: Vec<Rc<Listener>>,
+    /// Where the admin process answers, if there shall be one.
+    pub(crate) admin: Option<Rc<Listener>>,
     pub(crate) image: Image,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
@@ -114,7 +119,7 @@ impl Resources {
         invocation: &Invocation,
         resolve: &Resolve,
         own: &OwnProgram,
-        present: &[Rc<Listener>],
+        present: Option<&Self>,
     ) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
         let settings = loaded.settings;
@@ -136,8 +141,10 @@ impl Resources {
         let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
-        let listeners = bind_all(&settings.bind, present, settings.backlog)?;
-        Ok(Self { settings, handoff, listeners, image, name: launch.name, args })
+        let (sockets, admin) = present.map_or((&[][..], &[][..]), |of| (&of.listeners, of.admin.as_slice()));
+        let admin = bind_all(settings.admin_bind.as_slice(), admin, ADMIN_BACKLOG, "--admin-bind")?.pop();
+        let listeners = bind_all(&settings.bind, sockets, settings.backlog, "--bind")?;
+        Ok(Self { settings, handoff, listeners, admin, image, name: launch.name, args })
     }
 
     pub(crate) const fn plan(&self) -> Plan {
@@ -151,6 +158,17 @@ impl Resources {
             flush_timeout: if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO },
             boot_timeout: settings.boot_timeout,
             restart_backoff: settings.restart_backoff,
+        }
+    }
+
+    /// Connections that wait to be accepted, on all TCP sockets; `None` if there are none.
+    pub(crate) fn backlog(&self) -> Option<u64> {
+        self.listeners.iter().filter_map(|listener| listener.waiting()).reduce(|sum, waiting| sum + waiting)
+    }
+
+    pub(crate) fn say_admin(&self) {
+        if let Some(admin) = &self.admin {
+            Notice::AdminListening { address: admin.url().to_owned() }.say();
         }
     }
 

@@ -1,30 +1,37 @@
 //! The world as it is: turns what the operating system tells into events, and actions into system calls. One blocking call.
 
+mod admin;
 mod children;
 mod generation;
+mod process;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::rc::Rc;
 use std::time::Duration;
 
 use rustcorn_config::Invocation;
-use rustcorn_scoreboard::{Board, Counts};
-use rustcorn_sys::Monotonic;
+use rustcorn_scoreboard::{Board, Counts, Figures, State};
+use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::fd::{raise_descriptor_limit, wait_readable};
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
+use rustcorn_sys::{Monotonic, Pid};
 
 use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
-use crate::listeners::{Listener, without_number};
+use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, Statsd, Trouble};
+use crate::statsd::{Gauges, News, Statsd, Trouble};
+use admin::AdminSeat;
 use children::Children;
 use generation::OwnProgram;
 pub use generation::{Launch, Program, Resolve};
 pub(crate) use generation::{Refusal, Resources};
+use process::Nursery;
+
+/// How often the master shows that its loop turns, while somebody may be looking.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// The operating system, and what the master holds of it.
 pub(crate) struct OsWorld {
@@ -33,7 +40,9 @@ pub(crate) struct OsWorld {
     own: OwnProgram,
     signals: Signals,
     board: Board,
+    nursery: Nursery,
     children: Children,
+    admin: AdminSeat,
     /// The generation in force, and the one that is being tried.
     generations: BTreeMap<Generation, Resources>,
     in_force: Generation,
@@ -41,7 +50,7 @@ pub(crate) struct OsWorld {
     answers: Vec<Event>,
     metrics: Option<Metrics>,
     /// What the statsd server was told of.
-    told: Counts,
+    told: (Counts, Figures),
 }
 
 struct Metrics {
@@ -58,30 +67,35 @@ impl OsWorld {
         // A pipe and a pidfd for each worker; the usual limit is reached by 500.
         complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
         let first = Generation(1);
-        let resources = Resources::load(&invocation, &resolve, &own, &[])?;
+        let resources = Resources::load(&invocation, &resolve, &own, None)?;
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
-        let children = Children::new().map_err(cannot("make a pipe"))?;
+        board.sign_in(Pid::this(), time_of_day());
+        let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
         log::set_level(resources.settings.loglevel);
         log::count_with(log_counts::count);
         Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
         Notice::Listening { addresses: resources.urls() }.say();
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
+        resources.say_admin();
         let mut world = Self {
             invocation,
             resolve,
             own,
             signals,
             board,
-            children,
+            nursery,
+            children: Children::default(),
+            admin: AdminSeat::default(),
             generations: BTreeMap::from([(first, resources)]),
             in_force: first,
             answers: vec![Event::Tick],
             metrics: None,
-            told: Counts::default(),
+            told: Default::default(),
         };
         world.start_metrics();
+        world.admin.want(world.in_force().is_some_and(|resources| resources.admin.is_some()));
         Ok((world, plan))
     }
 
@@ -91,11 +105,15 @@ impl OsWorld {
 
     /// Waits for something to happen, at most until `deadline`. The master's only blocking call.
     pub(crate) fn wait(&mut self, deadline: Option<Monotonic>) -> io::Result<Vec<Event>> {
-        let due = deadline.into_iter().chain(self.metrics.as_ref().map(|metrics| metrics.due)).min();
-        let patience =
-            if self.answers.is_empty() { due.map(|due| due.since(self.now())) } else { Some(Duration::ZERO) };
-        let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(self.children.descriptors()).collect();
+        let now = self.now();
+        let pulse = self.admin.is_wanted().then_some(now + PULSE);
+        let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
+        let due = [deadline, pulse, metrics, self.admin.next_deadline(now)].into_iter().flatten().min();
+        let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
+        let processes = self.children.descriptors().chain(self.admin.descriptors());
+        let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(processes).collect();
         wait_readable(&watched, patience)?;
+        self.board.beat(self.now());
 
         // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
         // that no worker is judged by old ones; then what workers said, then what became of them; signals last, so that they
@@ -103,13 +121,24 @@ impl OsWorld {
         let mut events = std::mem::take(&mut self.answers);
         events.push(self.children.beats(&self.board));
         events.extend(self.children.messages());
-        events.extend(self.children.exits(&self.board)?);
+        let other = |pid, exit| {
+            if !self.admin.ended(pid, exit) {
+                Notice::ReapedStranger { pid }.say();
+            }
+        };
+        events.extend(self.children.exits(&self.board, other)?);
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
         events.push(Event::Tick);
+        self.tend_admin();
         self.send_metrics_if_due();
         Ok(events)
+    }
+
+    /// Lets readers of the scoreboard know what the policy knows.
+    pub(crate) fn publish(&self, figures: &Figures) {
+        self.board.publish(figures);
     }
 
     /// Does it. The exit code, if this was the last action.
@@ -134,6 +163,7 @@ impl OsWorld {
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
                 self.finish_metrics();
+                self.end_admin();
                 return Some(code);
             }
         }
@@ -142,7 +172,7 @@ impl OsWorld {
 
     fn spawn(&mut self, id: WorkerId) {
         let answer = match self.generations.get(&id.generation) {
-            Some(resources) => self.children.spawn(id, resources, &self.board),
+            Some(resources) => self.children.spawn(id, resources, &self.board, &self.nursery),
             None => Err(io::Error::other(format!("generation {} is gone", id.generation))),
         };
         self.answers.push(match answer {
@@ -155,7 +185,7 @@ impl OsWorld {
     }
 
     fn load(&mut self, generation: Generation) {
-        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, self.listeners());
+        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, self.in_force());
         self.answers.push(Event::Loaded(match loaded {
             Ok(resources) => {
                 let plan = resources.plan();
@@ -166,9 +196,30 @@ impl OsWorld {
         }));
     }
 
-    /// The sockets of the generation in force; none before the first.
-    fn listeners(&self) -> &[Rc<Listener>] {
-        self.generations.get(&self.in_force).map_or(&[], |resources| &resources.listeners)
+    /// The generation in force; none before the first.
+    fn in_force(&self) -> Option<&Resources> {
+        self.generations.get(&self.in_force)
+    }
+
+    fn tend_admin(&mut self) {
+        if self.admin.is_wanted() {
+            self.board.publish_log(log_counts::lines());
+            self.board.publish_backlog(self.in_force().and_then(Resources::backlog));
+        }
+        let (now, resources) = (self.now(), self.generations.get(&self.in_force));
+        self.admin.tend(now, resources, &self.board, &self.nursery);
+    }
+
+    /// The last thing a master does: until now somebody could see how the stop went, and the next master finds the address
+    /// free. Bounded by the policy.
+    fn end_admin(&mut self) {
+        self.admin.want(false);
+        while !self.admin.is_gone() {
+            // Nobody is left to hear the events; a wait that fails would fail again.
+            if self.wait(None).is_err() {
+                return;
+            }
+        }
     }
 
     fn commit(&mut self, generation: Generation) {
@@ -191,6 +242,12 @@ impl OsWorld {
             }
         }
         log::set_level(new.settings.loglevel);
+        if !admin::is_same(&old, new) {
+            if changed(&["admin_bind"]) {
+                new.say_admin();
+            }
+            self.admin.want(new.admin.is_some());
+        }
         if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
             self.finish_metrics(); // what was counted so far goes where it was configured to go
             self.start_metrics();
@@ -199,8 +256,7 @@ impl OsWorld {
     }
 
     fn start_metrics(&mut self) {
-        let settings = self.generations.get(&self.in_force).map(|resources| &resources.settings);
-        let statsd = settings.and_then(Statsd::new);
+        let statsd = self.in_force().and_then(|resources| Statsd::new(&resources.settings));
         self.metrics = statsd.map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
     }
 
@@ -226,12 +282,28 @@ impl OsWorld {
     }
 
     /// What happened since the last time this was asked.
-    fn news(&mut self) -> (Counts, Gauges) {
-        let mut totals = self.children.totals(&self.board);
-        log_counts::add_to(&mut totals);
-        let news = totals.since(&self.told);
-        self.told = totals;
-        (news, Gauges { workers: self.children.active() })
+    fn news(&mut self) -> (News, Gauges) {
+        self.board.publish_log(log_counts::lines());
+        let now = self.board.snapshot().expect("nobody else folds");
+        let (counts, figures) = std::mem::replace(&mut self.told, (now.totals, now.figures));
+        let news = News {
+            counts: self.told.0.since(&counts),
+            restarts: std::array::from_fn(|cause| now.figures.restarts[cause] - figures.restarts[cause]),
+            reloads_ok: now.figures.reloads_ok - figures.reloads_ok,
+            reloads_failed: now.figures.reloads_failed - figures.reloads_failed,
+        };
+        let vitals = || now.seats.iter().map(|seat| &seat.vitals);
+        let asked = self.in_force().filter(|resources| resources.settings.enable_backlog_metric);
+        let gauges = Gauges {
+            workers: self.children.active(),
+            ready: vitals().filter(|vitals| vitals.state == State::Ready).count(),
+            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
+            target: now.figures.target,
+            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
+            connections: vitals().map(|vitals| vitals.connections).sum(),
+            backlog: asked.and_then(Resources::backlog),
+        };
+        (news, gauges)
     }
 
     /// What only the scoreboard knows.

@@ -1,4 +1,5 @@
-//! Metrics to a statsd server, with gunicorn's names: what the workers counted since the last report, packed into datagrams.
+//! Metrics to a statsd server: what was counted since the last report, packed into datagrams. What gunicorn has goes by
+//! gunicorn's names, the rest by names of our own, below `rustcorn.`; `docs/metrics.md` lists them.
 //!
 //! A datagram that the destination refuses is held back and what is counted meanwhile is added up, so a server that starts
 //! late or restarts still gets every request, once. Nothing here waits but the look-up of a host's name and, at the exit, a
@@ -20,9 +21,9 @@ use std::mem;
 use std::time::Duration;
 
 use cadence::StatsdClient;
-use cadence::prelude::{Counted, Gauged, Timed};
+use cadence::prelude::{Counted, Gauged, Histogrammed, Timed};
 use rustcorn_config::Settings;
-use rustcorn_scoreboard::Counts;
+use rustcorn_scoreboard::{Cause, Counts};
 use rustcorn_sys::Monotonic;
 
 use destination::Destination;
@@ -39,6 +40,40 @@ const LOG: [&str; 4] =
 pub struct Gauges {
     /// Worker processes, as `gunicorn.workers`.
     pub workers: usize,
+    /// Of them, those that serve.
+    pub ready: usize,
+    /// Of them, those with a request in flight.
+    pub busy: usize,
+    /// Ready workers wanted.
+    pub target: u64,
+    /// Requests without an answer yet.
+    pub in_flight: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Connections that wait to be accepted, as `gunicorn.backlog`; `None`: not to be told, or unknown.
+    pub backlog: Option<u64>,
+}
+
+/// What happened since the last report.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct News {
+    /// What the workers counted, and the master's log lines.
+    pub counts: Counts,
+    /// Workers that ended unasked, by [`Cause`].
+    pub restarts: [u64; Cause::ALL.len()],
+    /// Reloads that took effect.
+    pub reloads_ok: u64,
+    /// Reloads that changed nothing.
+    pub reloads_failed: u64,
+}
+
+impl News {
+    fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        self.restarts.iter_mut().zip(other.restarts).for_each(|(to, more)| *to += more);
+        self.reloads_ok += other.reloads_ok;
+        self.reloads_failed += other.reloads_failed;
+    }
 }
 
 /// Metrics cannot be sent, or some were lost.
@@ -60,7 +95,7 @@ pub struct Statsd {
     /// Datagrams that an earlier flush could not send: those of one flush at most, later counts stay in `unsent`.
     held: VecDeque<Vec<u8>>,
     /// Counted, in no datagram yet.
-    unsent: Counts,
+    unsent: News,
     destination: Destination,
     interval: Duration,
     error: Option<String>,
@@ -83,7 +118,7 @@ impl Statsd {
             client: client.build(),
             packer,
             held: VecDeque::new(),
-            unsent: Counts::default(),
+            unsent: News::default(),
             destination,
             interval: settings.statsd_interval,
             error: None,
@@ -97,10 +132,10 @@ impl Statsd {
         self.interval
     }
 
-    /// Sends `delta`, what was counted since the last call, and whatever could not be sent before. Trouble is returned at most
+    /// Sends `news` and whatever could not be sent before. Trouble is returned at most
     /// every 30 seconds.
-    pub fn flush(&mut self, delta: &Counts, gauges: &Gauges, now: Monotonic) -> Option<Trouble> {
-        self.unsent.add(delta);
+    pub fn flush(&mut self, news: &News, gauges: &Gauges, now: Monotonic) -> Option<Trouble> {
+        self.unsent.add(news);
         match self.attempt(gauges, now) {
             Err(error) => self.error = Some(error.to_string()),
             Ok(()) if self.destination.lost == 0 => self.error = None,
@@ -113,12 +148,12 @@ impl Statsd {
     /// The last [`Statsd::flush`], at the exit or before another destination takes over: what cannot be sent now is lost, and
     /// trouble is always returned. May wait up to 200 ms for a unix socket whose reader is behind.
     #[must_use]
-    pub fn finish(mut self, delta: &Counts, gauges: &Gauges, now: Monotonic) -> Option<Trouble> {
-        self.unsent.add(delta);
+    pub fn finish(mut self, news: &News, gauges: &Gauges, now: Monotonic) -> Option<Trouble> {
+        self.unsent.add(news);
         if let Err(error) = self.last_attempt(gauges, now) {
             self.error = Some(error.to_string());
         }
-        if self.unsent != Counts::default() {
+        if self.unsent != News::default() {
             self.encode(gauges);
         }
         self.destination.lost += self.held.len() as u64;
@@ -173,7 +208,7 @@ impl Statsd {
     /// Turns all that is not sent into datagrams.
     fn encode(&mut self, gauges: &Gauges) {
         self.packer.set_limit(self.destination.limit());
-        let counts = mem::take(&mut self.unsent);
+        let News { counts, restarts, reloads_ok, reloads_failed } = mem::take(&mut self.unsent);
         self.count("gunicorn.requests", counts.requests);
         for (code, count) in counts.statuses() {
             match code {
@@ -188,11 +223,19 @@ impl Statsd {
                 if stands_for == 1 { line } else { line.with_sampling_rate(1.0 / stands_for as f64) }.send();
             }
         }
+        self.count("rustcorn.requests.aborted", counts.aborted);
+        self.count("rustcorn.connections.accepted", counts.accepted);
+        self.count("rustcorn.response.bytes", counts.bytes);
+        for (cause, count) in Cause::ALL.iter().zip(restarts) {
+            self.count(&format!("rustcorn.worker.restarts.{}", cause.name()), count);
+        }
+        self.count("rustcorn.reloads.ok", reloads_ok);
+        self.count("rustcorn.reloads.failed", reloads_failed);
         self.gauge(gauges);
         self.held.extend(self.packer.take());
     }
 
-    // `send` of the three below hands the line to the packer, which cannot fail.
+    // `send` of those below hands the line to the packer, which cannot fail.
 
     fn count(&self, name: &str, count: u64) {
         if count > 0 {
@@ -201,7 +244,20 @@ impl Statsd {
     }
 
     fn gauge(&self, gauges: &Gauges) {
-        self.client.gauge_with_tags("gunicorn.workers", gauges.workers as u64).send();
+        let Gauges { workers, ready, busy, target, in_flight, connections, backlog } = *gauges;
+        for (name, value) in [
+            ("gunicorn.workers", workers as u64),
+            ("rustcorn.workers.ready", ready as u64),
+            ("rustcorn.workers.busy", busy as u64),
+            ("rustcorn.workers.target", target),
+            ("rustcorn.requests.in_flight", in_flight),
+            ("rustcorn.connections.open", connections),
+        ] {
+            self.client.gauge_with_tags(name, value).send();
+        }
+        if let Some(backlog) = backlog {
+            self.client.histogram_with_tags("gunicorn.backlog", backlog).send(); // gunicorn's type
+        }
     }
 
     fn trouble(&mut self, now: Monotonic) -> Option<Trouble> {

@@ -11,7 +11,8 @@ use server::{Server, drain_udp, drain_unix};
 
 mod server;
 
-const GAUGES: Gauges = Gauges { workers: 3 };
+const GAUGES: Gauges =
+    Gauges { workers: 3, ready: 2, busy: 1, target: 4, in_flight: 5, connections: 6, backlog: Some(7) };
 const SECOND: Duration = Duration::from_secs(1);
 
 fn statsd(host: StatsdHost, prefix: &str, tags: &str) -> Statsd {
@@ -30,14 +31,18 @@ fn at(seconds: u64) -> Monotonic {
     Monotonic::from_nanos(1_000_000_000_000) + SECOND * u32::try_from(seconds).unwrap()
 }
 
-fn requests(count: u64) -> Counts {
-    let mut counts = Counts::default();
-    (0..count).for_each(|n| counts.record(200, Duration::from_micros(100 + n * 37), 10));
-    counts
+fn news(counts: Counts) -> News {
+    News { counts, ..News::default() }
 }
 
-fn lines_of(statsd: &mut Statsd, counts: &Counts) -> Vec<String> {
-    statsd.unsent.add(counts);
+fn requests(count: u64) -> News {
+    let mut counts = Counts::default();
+    (0..count).for_each(|n| counts.record(200, Duration::from_micros(100 + n * 37), 10));
+    news(counts)
+}
+
+fn lines_of(statsd: &mut Statsd, news: &News) -> Vec<String> {
+    statsd.unsent.add(news);
     statsd.encode(&GAUGES);
     let texts = statsd.held.drain(..).map(|datagram| String::from_utf8(datagram).unwrap());
     texts.flat_map(|text| text.split('\n').map(str::to_owned).collect::<Vec<_>>()).collect()
@@ -66,14 +71,16 @@ fn servers_read_each_sample_rate_back_as_the_count() {
 }
 
 #[test]
-fn names_types_and_forms_are_those_of_gunicorn() {
+fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
     let mut counts = Counts::default();
     (0..12).for_each(|_| counts.record(200, Duration::from_micros(5849), 1));
     counts.record(999, Duration::from_secs(7), 1);
     counts.log = [0, 2, 0, 1];
+    (counts.aborted, counts.accepted) = (8, 9);
+    let news = News { counts, restarts: [0, 1, 2, 0, 3], reloads_ok: 4, reloads_failed: 5 };
     let mut statsd = statsd(udp_host("127.0.0.1", 1), "a", "env:test,zone");
     assert_eq!(
-        lines_of(&mut statsd, &counts),
+        lines_of(&mut statsd, &news),
         [
             "a.gunicorn.requests:13|c|#env:test,zone",
             "a.gunicorn.request.status.200:12|c|#env:test,zone",
@@ -83,7 +90,21 @@ fn names_types_and_forms_are_those_of_gunicorn() {
             "a.gunicorn.request.duration:5.865|ms|@0.1|#env:test,zone",
             "a.gunicorn.request.duration:5.865|ms|@0.5|#env:test,zone",
             "a.gunicorn.request.duration:7012.876|ms|#env:test,zone",
+            "a.rustcorn.requests.aborted:8|c|#env:test,zone",
+            "a.rustcorn.connections.accepted:9|c|#env:test,zone",
+            "a.rustcorn.response.bytes:13|c|#env:test,zone",
+            "a.rustcorn.worker.restarts.signal:1|c|#env:test,zone",
+            "a.rustcorn.worker.restarts.killed:2|c|#env:test,zone",
+            "a.rustcorn.worker.restarts.boot:3|c|#env:test,zone",
+            "a.rustcorn.reloads.ok:4|c|#env:test,zone",
+            "a.rustcorn.reloads.failed:5|c|#env:test,zone",
             "a.gunicorn.workers:3|g|#env:test,zone",
+            "a.rustcorn.workers.ready:2|g|#env:test,zone",
+            "a.rustcorn.workers.busy:1|g|#env:test,zone",
+            "a.rustcorn.workers.target:4|g|#env:test,zone",
+            "a.rustcorn.requests.in_flight:5|g|#env:test,zone",
+            "a.rustcorn.connections.open:6|g|#env:test,zone",
+            "a.gunicorn.backlog:7|h|#env:test,zone",
         ]
     );
 }
@@ -95,7 +116,7 @@ fn one_dot_follows_a_prefix() {
         [("", ""), ("a", "a."), ("a.", "a."), ("app...", "app."), ("a.b", "a.b."), ("...", ""), ("a..b", "a..b.")]
     {
         let mut statsd = statsd(host.clone(), prefix, "");
-        assert_eq!(lines_of(&mut statsd, &Counts::default()), [format!("{name}gunicorn.workers:3|g")]);
+        assert_eq!(lines_of(&mut statsd, &News::default())[0], format!("{name}gunicorn.workers:3|g"));
     }
 }
 
@@ -104,7 +125,7 @@ fn buckets_shorter_than_a_microsecond_share_a_line() {
     let mut counts = Counts::default();
     (10_000..10_450).for_each(|nanos| counts.record(200, Duration::from_nanos(nanos), 1));
     let mut statsd = statsd(udp_host("127.0.0.1", 1), "", "");
-    let lines = lines_of(&mut statsd, &counts);
+    let lines = lines_of(&mut statsd, &news(counts));
     assert!(lines.contains(&"gunicorn.request.duration:0.01|ms|@0.0025".to_owned()), "{lines:?}");
 }
 
@@ -127,7 +148,7 @@ fn sums_are_exact_whatever_is_counted() {
             }
             delta.log = std::array::from_fn(|_| rng(3));
             total.add(&delta);
-            assert_eq!(statsd.flush(&delta, &GAUGES, at(tick)), None);
+            assert_eq!(statsd.flush(&news(delta), &GAUGES, at(tick)), None);
             drain_udp(&mut server, &socket);
         }
         assert_eq!(server.requests(), [total.requests; 4], "seed {seed}");
@@ -141,7 +162,7 @@ fn sums_are_exact_whatever_is_counted() {
         let sum: f64 = total.durations.iter().map(|(took, n)| took.as_secs_f64() * 1000.0 * n as f64).sum();
         let sent = server.timers.values().next().unwrap().2;
         assert!((sum - sent).abs() <= total.requests as f64 * 0.0006, "seed {seed}: {sum} ms, sent {sent}");
-        assert_eq!(server.gauges.values().copied().collect::<Vec<_>>(), [3]);
+        assert_eq!(server.gauges.values().copied().collect::<Vec<_>>(), [3, 6, 5, 1, 2, 4], "by name");
         assert_eq!(server.tags, [tags]);
         assert!(server.longest <= 7680, "{}", server.longest);
     }
@@ -164,8 +185,7 @@ fn a_line_longer_than_a_datagram_goes_alone() {
     let mut statsd = statsd(host, &"p".repeat(1024), &"t".repeat(1024));
     statsd.packer.set_limit(1432);
     statsd.gauge(&GAUGES);
-    statsd.gauge(&GAUGES);
-    assert_eq!(statsd.packer.take().len(), 2);
+    assert_eq!(statsd.packer.take().len(), 7, "six gauges and the backlog");
     // No datagram of any protocol takes this one; those after it go on.
     statsd.held.push_back(vec![b'x'; 70_000]);
     let trouble = statsd.flush(&requests(5), &GAUGES, at(0)).unwrap();
@@ -249,7 +269,7 @@ fn a_refusal_from_afar_costs_what_was_sent_before_it_and_no_more() {
     assert_eq!(trouble.lost, 1);
     let socket = UdpSocket::bind("0.0.0.0:18126").unwrap();
     for tick in 101..104 {
-        statsd.flush(&Counts::default(), &GAUGES, at(tick));
+        statsd.flush(&News::default(), &GAUGES, at(tick));
         drain_udp(&mut server, &socket);
     }
     let (_, exporter, _) = server.timers["gunicorn.request.duration"];
@@ -342,7 +362,7 @@ fn a_slow_reader_gets_everything_later() {
     assert_eq!(trouble.map(|trouble| trouble.lost), Some(0), "nothing was read for a whole flush");
     assert!(statsd.held.len() <= 2, "later counts are added up, not queued");
     while drain_unix(&mut server, &socket) > 0 {
-        statsd.flush(&Counts::default(), &GAUGES, at(tick));
+        statsd.flush(&News::default(), &GAUGES, at(tick));
         if server.requests() == [sent; 4] {
             break;
         }

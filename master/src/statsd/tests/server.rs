@@ -35,6 +35,7 @@ impl Server {
             match kind {
                 "c" => *self.counters.entry(name).or_default() += value.parse::<u64>().unwrap(),
                 "g" => _ = self.gauges.insert(name, value.parse().unwrap()),
+                "h" => _ = value.parse::<u64>().unwrap(),
                 "ms" => {
                     let timer = self.timers.entry(name).or_default();
                     timer.0 += 1.0 / rate;

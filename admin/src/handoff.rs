@@ -1,0 +1,110 @@
+//! What the master gives the admin process at spawn: a socket, the scoreboard, and a few words.
+//!
+//! `RUSTCORN_HANDOFF="v=1 role=admin lifeline=4 ready=5 scoreboard=6 min_ready=1 loglevel=info name=hello"`, and the listener
+//! as systemd would hand it over.
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+use rustcorn_sys::fd::take_inherited;
+use rustcorn_sys::log::Level;
+
+const VARIABLE: &str = "RUSTCORN_HANDOFF";
+const LISTENER: RawFd = 3;
+
+/// Everything that an admin process is given.
+#[derive(Debug)]
+pub struct Handoff {
+    pub(crate) listener: OwnedFd,
+    pub(crate) scoreboard: OwnedFd,
+    pub(crate) lifeline: OwnedFd,
+    pub(crate) ready: OwnedFd,
+    pub(crate) words: Words,
+}
+
+/// What is no descriptor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Words {
+    /// The setting `min_ready_workers`.
+    pub(crate) min_ready: usize,
+    pub(crate) loglevel: Level,
+    /// The application's.
+    pub(crate) name: String,
+}
+
+/// Master and admin process are of one image, so this is somebody else's doing.
+#[derive(Debug)]
+pub enum HandoffError {
+    /// The variables were meant for another process and only inherited, or do not hold what they should.
+    Variable,
+    /// A descriptor is not there.
+    Descriptors(io::Error),
+}
+
+impl fmt::Display for HandoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable => write!(f, "{VARIABLE} is not for this process; unset it to start a server here"),
+            Self::Descriptors(error) => write!(f, "a descriptor that the master promised is missing: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for HandoffError {}
+
+impl Handoff {
+    /// Takes over what the environment tells of. `None`: this process is no admin process.
+    ///
+    /// # Errors
+    /// See [`HandoffError`].
+    #[must_use]
+    pub fn from_env() -> Option<Result<Self, HandoffError>> {
+        let text = env::var(VARIABLE).ok().filter(|text| field::<String>(text, "role").as_deref() == Some("admin"))?;
+        let ours = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok()) == Some(std::process::id());
+        Some(parse(&text).filter(|_| ours).ok_or(HandoffError::Variable).and_then(|(fds, words)| {
+            let taken = take_inherited(&fds).map_err(HandoffError::Descriptors)?;
+            let [listener, lifeline, ready, scoreboard] =
+                taken.try_into().expect("take_inherited gives as many as it was asked for");
+            Ok(Self { listener, scoreboard, lifeline, ready, words })
+        }))
+    }
+}
+
+/// Listener, lifeline, ready pipe, scoreboard; and the words.
+fn parse(text: &str) -> Option<([RawFd; 4], Words)> {
+    (field::<u32>(text, "v")? == 1).then_some(())?;
+    let fds = [LISTENER, field(text, "lifeline")?, field(text, "ready")?, field(text, "scoreboard")?];
+    let distinct = fds.iter().enumerate().all(|(at, fd)| *fd >= LISTENER && !fds[..at].contains(fd));
+    let words = Words {
+        min_ready: field(text, "min_ready")?,
+        loglevel: field(text, "loglevel")?,
+        name: text.split_once(" name=")?.1.to_owned(),
+    };
+    distinct.then_some((fds, words))
+}
+
+fn field<T: std::str::FromStr>(text: &str, key: &str) -> Option<T> {
+    text.split_ascii_whitespace().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "v=1 role=admin lifeline=4 ready=5 scoreboard=6 min_ready=2 loglevel=warning name=my app=1";
+
+    #[test]
+    fn a_handoff_is_understood() {
+        let words = Words { min_ready: 2, loglevel: Level::Warning, name: "my app=1".into() };
+        assert_eq!(parse(GOOD), Some(([3, 4, 5, 6], words)));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for (from, to) in [("v=1", "v=2"), ("ready=5", "ready=4"), ("lifeline=4", "lifeline=3"), ("min_ready=2 ", "")] {
+            assert_eq!(parse(&GOOD.replacen(from, to, 1)), None, "{to}");
+        }
+    }
+}
