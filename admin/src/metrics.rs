@@ -88,6 +88,7 @@ fn requests(page: &mut Page, totals: &Counts) {
     durations(page, totals);
     page.counter("rustcorn_requests_aborted_total", "Requests whose client left before there was an answer.")
         .is(totals.aborted);
+    page.counter("rustcorn_spans_dropped_total", "Spans that did not reach the collector.").is(totals.spans_dropped);
     page.counter("rustcorn_connections_accepted_total", "Connections accepted.").is(totals.accepted);
     page.counter("rustcorn_response_bytes_total", "Bytes of the bodies of answers.").is(totals.bytes);
     let mut log =

@@ -10,6 +10,13 @@ use crate::signal::{Sig, name};
 use crate::spawn::{Command, Exit, Image, reap, spawn};
 use crate::{Monotonic, Pid, socket};
 
+/// Between fork and exec a child holds a copy of every descriptor of this process. A test that forks, or to which it matters
+/// when the last copy is closed, holds this for as long.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn c(text: &str) -> CString {
     CString::new(text).unwrap()
 }
@@ -62,6 +69,7 @@ fn what_is_open_for_reading_cannot_be_written() {
 /// One test, since `reap` takes any child of the process and tests run in parallel.
 #[test]
 fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {
+    let _alone = alone();
     let shell = Image::open(Path::new("/bin/sh")).unwrap();
     assert_eq!(reap().unwrap(), None, "no child yet");
 
@@ -135,6 +143,7 @@ fn a_sealed_file_can_be_read_at_any_place_and_never_changed() {
 
 #[test]
 fn reading_tells_nothing_yet_from_end_of_file() {
+    let _alone = alone();
     let (read, write) = pipe().unwrap();
     set_nonblocking(read.as_fd()).unwrap();
     assert_eq!(read_some(&read).unwrap(), Some(vec![]));
@@ -154,6 +163,7 @@ fn nonblocking_connect(path: &Path) -> Option<socket2::Socket> {
 
 #[test]
 fn a_stale_unix_socket_is_replaced_but_a_live_one_and_a_plain_file_are_not() {
+    let _alone = alone();
     let path = std::env::temp_dir().join(format!("rustcorn-sys-{}.sock", std::process::id()));
     let live = socket::listen_unix(&path, 16).unwrap();
     assert_eq!(socket::listen_unix(&path, 16).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
@@ -176,6 +186,7 @@ fn a_stale_unix_socket_is_replaced_but_a_live_one_and_a_plain_file_are_not() {
 
 #[test]
 fn a_listener_that_is_shut_down_refuses_at_once_for_every_holder() {
+    let _alone = alone();
     let listener = socket::listen_tcp("127.0.0.1:0".parse().unwrap(), false, 16).unwrap();
     let held_elsewhere = listener.try_clone().unwrap();
     let address = socket::local_address(&listener).unwrap();
@@ -223,6 +234,7 @@ fn handshakes_under_way_are_finished_and_new_ones_are_not_begun() {
 
 #[test]
 fn pending_bytes_are_seen_and_left_in_place() {
+    let _alone = alone();
     let (mut a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
     assert!(!socket::has_pending_bytes(b.as_fd()));
     a.write_all(b"GET").unwrap();

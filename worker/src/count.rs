@@ -16,7 +16,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Buf;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
@@ -54,7 +54,13 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Handling<S> {
         let ticket = Ticket::open(&self.connection, &request);
-        Handling { ticket: Some(ticket), step: Step::Waiting { call: Some((self.service.clone(), request)) } }
+        let service = self.service.clone();
+        let shown = ticket.show(ticket.0.started);
+        let attached = ticket.attach();
+        let step = catch_unwind(AssertUnwindSafe(|| Step::begin(service, request))); // as in Handling
+        drop((attached, shown));
+        let step = step.unwrap_or_else(|panic| Step::Failed { why: Some((Trouble::Panic, panicked(&*panic))) });
+        Handling { ticket: Some(ticket), step }
     }
 }
 
@@ -191,23 +197,48 @@ pin_project! {
         /// tower wants `poll_ready` first; this clone of the service is used for this one call.
         Waiting { call: Option<(S, Request<Incoming>)> },
         Running { #[pin] future: F },
+        /// The service does not want to, or panicked.
+        Failed { why: Option<(Trouble, String)> },
     }
 }
 
-impl<S: Service<Request<Incoming>>> Step<S, S::Future> {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, S::Error>> {
+impl<S> Step<S, S::Future>
+where
+    S: Service<Request<Incoming>>,
+    S::Error: Into<BoxError>,
+{
+    /// Hands the request over at once if the service is ready, as nearly all are. A handler that then lets go of it early gives
+    /// hyper its read buffer back before hyper looks whether the client is still there, which saves a new one per request.
+    fn begin(mut service: S, request: Request<Incoming>) -> Self {
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Self::Running { future: service.call(request) },
+            Poll::Ready(Err(error)) => Self::Failed { why: Some(refused(error)) },
+            // It is asked again at once, by someone who can be woken.
+            Poll::Pending => Self::Waiting { call: Some((service, request)) },
+        }
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, (Trouble, String)>> {
         if let StepNow::Waiting { call } = self.as_mut().project() {
             let (service, _) = call.as_mut().expect("a handler is not polled again after it panicked");
-            ready!(service.poll_ready(cx))?;
+            ready!(service.poll_ready(cx)).map_err(refused)?;
             let (mut service, request) = call.take().expect("checked above");
             let future = service.call(request);
             self.set(Self::Running { future });
         }
         match self.project() {
-            StepNow::Running { future } => future.poll(cx),
+            StepNow::Running { future } => future.poll(cx).map_err(refused),
+            StepNow::Failed { why } => {
+                Poll::Ready(Err(why.take().expect("a handler is not polled again after it failed")))
+            }
             StepNow::Waiting { .. } => unreachable!("set to Running above"),
         }
     }
+}
+
+/// The application's own error.
+fn refused(error: impl Into<BoxError>) -> (Trouble, String) {
+    (Trouble::Application, chain(&*error.into()))
 }
 
 impl<S, B> Future for Handling<S>
@@ -231,8 +262,7 @@ where
         ticket.polled();
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Ok(response))) => Ok(response),
-            Ok(Poll::Ready(Err(error))) => Err((Trouble::Application, chain(&*error.into()))),
+            Ok(Poll::Ready(result)) => result,
             Err(panic) => Err((Trouble::Panic, panicked(&*panic))),
         };
         let mut ticket = this.ticket.take().expect("checked above");

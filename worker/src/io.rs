@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::registry::{Connection, Registered};
 
 /// Responses up to this many bytes are joined before they are sent: well below what copying them costs more than it saves.
-const JOINED: usize = 1024;
+const JOINED: usize = 256;
 
 /// An accepted socket.
 pub(crate) enum Socket {

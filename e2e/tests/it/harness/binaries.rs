@@ -24,6 +24,7 @@ pub(crate) fn workspace() -> &'static Path {
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
+        hear_hang_ups();
         let test = std::env::current_exe().expect("a running program has a file");
         let folder = test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps").to_owned();
         let profile = match folder.file_name().and_then(|name| name.to_str()) {
@@ -40,4 +41,12 @@ fn folder() -> &'static Path {
         assert!(built.success(), "the programs do not build");
         folder
     })
+}
+
+/// Where the tests run under nohup(1), or a runner like it, every server would start with SIGHUP ignored, and keep it so. A signal
+/// that this process handles has its default action again in the programs that it starts (execve(2)).
+fn hear_hang_ups() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
+    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).expect("SIGHUP can be handled"));
 }
