@@ -53,12 +53,13 @@ where
     type Future = Handling<S>;
 
     fn call(&self, request: Request<Incoming>) -> Handling<S> {
-        let ticket = Ticket::open(&self.connection, &request);
+        let mut ticket = Ticket::open(&self.connection, &request);
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
         let attached = ticket.attach();
         let step = catch_unwind(AssertUnwindSafe(|| Step::begin(service, request))); // as in Handling
         drop((attached, shown));
+        ticket.polled();
         let step = step.unwrap_or_else(|panic| Step::Failed { why: Some((Trouble::Panic, panicked(&*panic))) });
         Handling { ticket: Some(ticket), step }
     }
