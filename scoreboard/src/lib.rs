@@ -3,7 +3,7 @@
 //! A sealed memfd holds a header and [`SLOTS`] slots; each worker writes its own slot through a [`Writer`], the master
 //! reads all of them through a [`Board`], and the admin process through a [`View`] that cannot write. Counting costs no system call, no allocation and, in a
 //! single-threaded worker, no locked instruction. A worker's numbers outlive it: after a SIGKILL between any two
-//! instructions [`Board::counts`] still gives status codes, durations and requests that agree (see `lane.rs` for how).
+//! instructions [`View::counts`] still gives status codes, durations and requests that agree (see `lane.rs` for how).
 //!
 //! | module | what it is |
 //! |---|---|
