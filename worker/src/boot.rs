@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use std::{fmt, io};
 
 use http::{Request, Response};
@@ -138,7 +139,8 @@ impl Boot {
                 telemetry.publish();
                 shared.observe_with(telemetry);
             }
-            let patience = settings.graceful_timeout + settings.otlp_flush_timeout;
+            let flush = if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO };
+            let patience = settings.graceful_timeout + flush;
             let lifeline = Lifeline::watch(lifeline, patience).map_err(cannot("start a thread"))?;
             Ok((shared, lifeline))
         };
