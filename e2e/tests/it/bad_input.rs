@@ -62,7 +62,7 @@ fn a_unix_socket_in_use_and_a_file_that_is_none() {
     std::fs::remove_file(&path).expect("it is there");
     setup.dir.write("server.sock", "precious");
     let words = "Error: cannot listen on unix:server.sock: the file exists and is not a socket; check the directory and its \
-                 permissions\n";
+                 permissions, or choose another path with --bind\n";
     refused(&setup, 1, words);
     assert_eq!(std::fs::read_to_string(&path).expect("left alone"), "precious");
 }
