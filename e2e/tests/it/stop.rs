@@ -38,11 +38,8 @@ fn term_under_load_fails_no_request_that_was_accepted() {
     server.signal(Sig::SIGTERM);
     assert_eq!(server.wait_for_exit(PATIENCE), 0);
     let tally = load.stop();
-    let unexpected: Vec<_> = tally.failures.keys().filter(|failure| **failure != Failure::Refused).collect();
-    // A connection may be established in the instant between the last look at the queue and its closing; the kernel resets
-    // it. Only a time of announcement (drain_delay) helps against that. Each of the four clients can have one.
-    let resets = tally.failures.get(&Failure::Reset).copied().unwrap_or(0);
-    assert!(unexpected.iter().all(|failure| **failure == Failure::Reset) && resets <= 4, "{tally:?}");
+    // Refused is what a client without a server is told. Nothing that the kernel had taken may be reset.
+    assert!(tally.failures.keys().all(|failure| *failure == Failure::Refused), "{tally:?}");
 }
 
 #[test]
