@@ -12,13 +12,11 @@
 //! | `metrics` | the text that Prometheus scrapes |
 //! | `status` | the document behind the page |
 //! | `history` | the last five minutes |
-//! | `process` | what the kernel knows of a worker |
 
 mod handoff;
 mod health;
 mod history;
 mod metrics;
-mod process;
 mod server;
 mod site;
 mod status;

@@ -3,11 +3,11 @@
 
 use std::fmt::{Display, Write};
 
-use rustcorn_scoreboard::{Cause, Counts, Histogram, Seat, Snapshot, State, Vitals};
+use rustcorn_scoreboard::{Cause, Counts, Histogram, Recycle, Seat, Snapshot, State, Vitals};
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::procfs::resident;
 
 use crate::health::Census;
-use crate::process::resident;
 
 /// The Content-Type of the text.
 pub(crate) const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -132,6 +132,11 @@ fn server(page: &mut Page, snapshot: &Snapshot) {
         page.counter("rustcorn_worker_restarts_total", "Workers that ended without being asked to, by cause.");
     for (cause, count) in Cause::ALL.iter().zip(figures.restarts) {
         restarts.add("cause", cause.name(), count);
+    }
+    let mut recycles =
+        page.counter("rustcorn_worker_recycles_total", "Workers that were replaced although they were well, by limit.");
+    for (limit, count) in Recycle::ALL.iter().zip(figures.recycles) {
+        recycles.add("limit", limit.name(), count);
     }
     page.counter("rustcorn_reloads_total", "Reloads, by result. A failed one changes nothing.")
         .with("result", "ok", figures.reloads_ok)

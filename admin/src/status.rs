@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rustcorn_scoreboard::{Cause, Histogram, Phase, Seat, Snapshot, State, View};
+use rustcorn_scoreboard::{Cause, Histogram, Phase, Recycle, Seat, Snapshot, State, View};
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::clock::time_of_day;
+use rustcorn_sys::procfs::resident;
 use serde::Serialize;
 
 use crate::health::{self, Census};
 use crate::history::{History, INTERVAL, Point};
 use crate::metrics::{LEVELS, sum};
-use crate::process::resident;
 
 /// What `/status` answers as JSON. Fields are only ever added.
 #[derive(Serialize)]
@@ -37,6 +37,7 @@ pub(crate) struct Status<'a> {
     duration: Quantiles,
     recent: Recent,
     restarts: BTreeMap<&'static str, u64>,
+    recycles: BTreeMap<&'static str, u64>,
     reloads: Reloads,
     log: BTreeMap<&'static str, u64>,
     slots: Vec<Slot>,
@@ -187,6 +188,7 @@ impl<'a> Status<'a> {
             duration: quantiles(&totals.durations),
             recent: recent(history, snapshot, now),
             restarts: Cause::ALL.iter().map(|cause| cause.name()).zip(figures.restarts).collect(),
+            recycles: Recycle::ALL.iter().map(|limit| limit.name()).zip(figures.recycles).collect(),
             reloads: Reloads { ok: figures.reloads_ok, failed: figures.reloads_failed },
             log: LEVELS.into_iter().zip(totals.log).collect(),
             slots: snapshot.seats.iter().map(|seat| slot(seat, view, now)).collect(),

@@ -379,8 +379,8 @@ fn the_status_document_has_the_fields_that_were_promised() {
     let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         fields(&status),
-        "backlog connections duration generation history log master name phase readiness ready recent reloads requests \
-         responses restarts slots time version workers"
+        "backlog connections duration generation history log master name phase readiness ready recent recycles reloads \
+         requests responses restarts slots time version workers"
     );
     assert_eq!(
         fields(&status["slots"][0]),

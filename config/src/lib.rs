@@ -21,6 +21,7 @@ mod problem;
 mod rule;
 mod setting;
 mod settings;
+mod size;
 #[cfg(test)]
 mod tests;
 

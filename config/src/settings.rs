@@ -13,6 +13,7 @@ use crate::rule::{
     Workers,
 };
 use crate::setting::{Apply, Fallback, Setting};
+use crate::size::Bytes;
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
@@ -86,6 +87,16 @@ settings! {
         "Time that an idle connection is kept open for its next request; 0 closes after every response.";
     header_timeout: Duration = "30", Time(10, HOUR), "--header-timeout" "SECONDS", Workers,
         "Time that a client has to send the head of a request.";
+    max_requests: u64 = "0", Whole(0, 1_000_000_000_000), "--max-requests" "N", Workers,
+        "Requests after which a worker is replaced, against leaks; it serves until its successor is ready. 0 turns that off.";
+    max_requests_jitter: u64 = "0", Whole(0, 1_000_000_000_000), "--max-requests-jitter" "N", Workers,
+        "Up to so many requests more, by chance for each worker, so that not all are replaced at once.";
+    max_rss: u64 = "0", Bytes, "--max-rss" "SIZE", Master,
+        "Resident memory above which a worker is replaced, seen in three looks in a row, one in 5 seconds; it serves until its \
+         successor is ready. 0 turns that off.";
+    worker_lifetime: Duration = "0", TimeOrOff(Time(SECOND, 365 * 24 * HOUR)), "--worker-lifetime" "SECONDS", Master,
+        "Time after which a worker is replaced, up to a tenth more by worker; it serves until its successor is ready. 0 turns \
+         that off.";
     max_surge: usize = "1", Whole(1, 1024), "--max-surge" "N", Master,
         "Workers beyond the wanted number that may run while old ones are replaced.";
     restart_backoff: Duration = "0.1", Time(0, 30 * SECOND), "--restart-backoff" "SECONDS", Master,

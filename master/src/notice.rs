@@ -7,7 +7,7 @@ use rustcorn_sys::Pid;
 use rustcorn_sys::log::{self, Level};
 use rustcorn_sys::signal::{Sig, name};
 
-use crate::fleet::{Fate, Generation, Slot};
+use crate::fleet::{Due, Fate, Generation, Slot};
 
 /// One line of the error log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +43,15 @@ pub enum Notice {
         pid: Pid,
         /// Its generation.
         generation: Generation,
+    },
+    /// A worker that is well will be replaced.
+    Recycling {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+        /// For what.
+        why: Due,
     },
     /// The worker ended with a status other than 0.
     WorkerExited {
@@ -234,6 +243,16 @@ impl fmt::Display for Notice {
             Self::SignalIgnored(sig) => write!(f, "Signal {sig} ignored"),
             Self::WorkerReady { slot, pid, generation } => {
                 write!(f, "Worker ready (pid: {pid}, slot: {slot}, generation: {generation})")
+            }
+            Self::Recycling { slot, pid, why } => {
+                write!(f, "Autorestarting worker {slot} (pid: {pid}): ")?;
+                match why {
+                    Due::Requests => f.write_str("it has served max_requests"),
+                    Due::Memory { resident } => {
+                        write!(f, "it has {} MiB, more than max_rss", resident.div_ceil(1 << 20))
+                    }
+                    Due::Lifetime => f.write_str("it has served for worker_lifetime"),
+                }
             }
             Self::WorkerExited { pid, code } => write!(f, "Worker (pid:{pid}) exited with code {code}."),
             Self::WorkerSignalled { pid, number: SIGKILL } => {

@@ -62,6 +62,33 @@ impl Cause {
     }
 }
 
+/// Why a worker that was well was replaced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(usize)]
+pub enum Recycle {
+    /// It had served `max_requests`.
+    MaxRequests = 0,
+    /// It had more memory than `max_rss`.
+    MaxRss = 1,
+    /// It had served for `worker_lifetime`.
+    Lifetime = 2,
+}
+
+impl Recycle {
+    /// All of them, in the order of [`Figures::recycles`].
+    pub const ALL: [Self; 3] = [Self::MaxRequests, Self::MaxRss, Self::Lifetime];
+
+    /// One word, for the names and labels of metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxRequests => "max_requests",
+            Self::MaxRss => "max_rss",
+            Self::Lifetime => "lifetime",
+        }
+    }
+}
+
 /// What the master knows and no worker does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Figures {
@@ -71,6 +98,8 @@ pub struct Figures {
     pub generation: u32,
     /// Workers that ended unasked, by [`Cause`].
     pub restarts: [u64; Cause::ALL.len()],
+    /// Workers that were replaced as planned, by [`Recycle`].
+    pub recycles: [u64; Recycle::ALL.len()],
     /// Reloads that took effect.
     pub reloads_ok: u64,
     /// Reloads that changed nothing, since something was wrong.
@@ -134,6 +163,7 @@ pub(crate) struct Ledger {
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     restarts: [AtomicU64; Cause::ALL.len()],
+    recycles: [AtomicU64; Recycle::ALL.len()],
     log: [AtomicU64; 3],
     past: Past,
     /// Nanoseconds since boot at which the seat was taken; 0 = free. Who looks here first need not touch slots that nobody
@@ -172,10 +202,11 @@ impl Ledger {
     }
 
     pub(crate) fn publish(&self, figures: &Figures) {
-        let Figures { target, generation, restarts, reloads_ok, reloads_failed } = figures;
+        let Figures { target, generation, restarts, recycles, reloads_ok, reloads_failed } = figures;
         self.target.store(*target, Relaxed);
         self.generation.store(u64::from(*generation), Relaxed);
         store_all(&self.restarts, restarts);
+        store_all(&self.recycles, recycles);
         self.reloads_ok.store(*reloads_ok, Relaxed);
         self.reloads_failed.store(*reloads_failed, Relaxed);
     }
@@ -195,20 +226,17 @@ impl Ledger {
         self.sequence.store(even + 2, Release);
     }
 
-    /// Gives `read` the past and the seats taken, until it could look at all slots without a fold coming in between.
-    pub(crate) fn stable<T>(
-        &self,
-        read: impl Fn(Counts, &mut dyn Iterator<Item = (usize, Monotonic)>) -> T,
-    ) -> Option<T> {
+    /// Gives `read` the past, until it could look at all slots without a fold coming in between and is content.
+    pub(crate) fn stable<T>(&self, read: impl Fn(Counts) -> Option<T>) -> Option<T> {
         for _ in 0..ATTEMPTS {
             let before = self.sequence.load(Acquire);
             if before & 1 == 0 {
                 let mut past = self.past.read();
                 past.log.iter_mut().zip(&self.log).for_each(|(to, lines)| *to += lines.load(Relaxed));
-                let found = read(past, &mut self.seats());
+                let found = read(past);
                 fence(Acquire);
-                if self.sequence.load(Relaxed) == before {
-                    return Some(found);
+                if found.is_some() && self.sequence.load(Relaxed) == before {
+                    return found;
                 }
             }
             std::thread::yield_now();
@@ -216,7 +244,8 @@ impl Ledger {
         None
     }
 
-    fn seats(&self) -> impl Iterator<Item = (usize, Monotonic)> {
+    /// Seats that are taken, and since when.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (usize, Monotonic)> {
         let taken = |(slot, since): (usize, &AtomicU64)| match since.load(Acquire) {
             0 => None,
             nanos => Some((slot, Monotonic::from_nanos(nanos))),
@@ -239,6 +268,7 @@ impl Ledger {
             target: self.target.load(Relaxed),
             generation: u32::try_from(self.generation.load(Relaxed)).unwrap_or(u32::MAX),
             restarts: self.restarts.each_ref().map(|count| count.load(Relaxed)),
+            recycles: self.recycles.each_ref().map(|count| count.load(Relaxed)),
             reloads_ok: self.reloads_ok.load(Relaxed),
             reloads_failed: self.reloads_failed.load(Relaxed),
         }

@@ -28,7 +28,7 @@ mod writer;
 pub use board::{Board, View, Vitals};
 pub use counts::{Counts, OTHER_STATUS, STATUSES};
 pub use histogram::Histogram;
-pub use ledger::{Cause, Figures, Master, Seat, Snapshot};
+pub use ledger::{Cause, Figures, Master, Recycle, Seat, Snapshot};
 pub use polled::{Polled, PolledText};
 pub use writer::{Polling, Threads, Writer};
 

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod fd;
 pub mod log;
 pub mod pid;
+pub mod procfs;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -123,7 +123,7 @@ struct Boot {
 impl Boot {
     /// What comes before the application.
     fn start(handoff: Handoff) -> Result<Self, Failure> {
-        let Handoff { slot, generation, listeners, scoreboard, lifeline, mut ready, settings } = handoff;
+        let Handoff { slot, generation, listeners, scoreboard, lifeline, ready, settings } = handoff;
         set_level(settings.loglevel);
         line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
         if let Err(error) = raise_descriptor_limit() {
@@ -144,15 +144,15 @@ impl Boot {
             let lifeline = Lifeline::watch(lifeline, patience).map_err(cannot("start a thread"))?;
             Ok((shared, lifeline))
         };
-        let (shared, (lifeline, orphaned)) = prepare().inspect_err(|failure| report(&mut ready, failure))?;
+        let (shared, (lifeline, orphaned)) = prepare().inspect_err(|failure| report(&ready, failure))?;
         let (draining, receiver) = watch::channel(false);
         let context =
             Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
         Ok(Self { settings, context, draining, listeners, shared, ready, lifeline, orphaned })
     }
 
-    fn fail<T>(mut self, failure: Failure) -> Result<T, Failure> {
-        report(&mut self.ready, &failure);
+    fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
+        report(&self.ready, &failure);
         Err(failure)
     }
 
@@ -228,10 +228,16 @@ impl Boot {
         let core = match self.core(service, executor) {
             Ok(core) => core,
             Err(failure) => {
-                report(&mut self.ready, &failure);
+                report(&self.ready, &failure);
                 return Err(failure);
             }
         };
+        let (quota, jitter) = (self.settings.max_requests, self.settings.max_requests_jitter);
+        if quota > 0
+            && let Err(error) = core.shared.limit_requests(quota + fastrand::u64(0..=jitter), &self.ready)
+        {
+            return self.fail(cannot("copy a descriptor")(error));
+        }
         core.shared.writer.beat(Monotonic::now());
         core.shared.writer.set_state(State::Ready);
         self.lifeline.serves();
@@ -272,7 +278,7 @@ impl Boot {
 }
 
 /// Tells the master, and with it the operator, why this worker does not come up.
-fn report(ready: &mut Ready, failure: &Failure) {
+fn report(ready: &Ready, failure: &Failure) {
     line(Level::Error, format_args!("Worker (pid: {}) failed to boot: {failure}", Pid::this()));
     ready.failed(&failure.to_string());
 }

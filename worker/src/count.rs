@@ -176,6 +176,7 @@ impl Drop for Ticket {
             telemetry.observer.end(observed, Some(status), now.since(entry.started));
         }
         writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
+        entry.connection.shared.request_answered();
         entry.connection.enter(if entry.upgraded { Phase::Upgraded } else { Phase::Idle }, Some(now));
     }
 }

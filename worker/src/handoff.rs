@@ -62,7 +62,7 @@ impl Handoff {
             .split_off(seats.listeners.len())
             .try_into()
             .expect("take_inherited gives as many as it was asked for");
-        let mut ready = Ready(ready.into());
+        let ready = Ready(ready.into());
         let settings = read_settings(settings).inspect_err(|error| ready.failed(&error.to_string()))?;
         Ok(Self {
             slot: seats.slot,
@@ -94,23 +94,33 @@ pub(crate) struct Ready(pub(crate) File);
 
 impl Ready {
     /// The worker accepts.
-    pub(crate) fn ready(&mut self) {
+    pub(crate) fn ready(&self) {
         self.tell("READY=1\n");
     }
 
     /// The worker drains, whoever asked for it: from now on its seat needs somebody else.
-    pub(crate) fn leaving(&mut self) {
+    pub(crate) fn leaving(&self) {
         self.tell("LEAVING=1\n");
     }
 
+    /// The worker has served as many requests as it shall.
+    pub(crate) fn spent(&self) {
+        self.tell("SPENT=1\n");
+    }
+
+    /// The same pipe for another part of the worker.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// The worker cannot boot; `reason` in one line.
-    pub(crate) fn failed(&mut self, reason: &str) {
+    pub(crate) fn failed(&self, reason: &str) {
         self.tell(&format!("FAILED={}\n", reason.replace(['\n', '\r'], " ")));
     }
 
-    fn tell(&mut self, message: &str) {
+    fn tell(&self, message: &str) {
         // No reader: the master is dead, and the lifeline will say so.
-        let _ = self.0.write_all(message.as_bytes());
+        let _ = (&self.0).write_all(message.as_bytes());
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all parts of one worker share: its seat on the scoreboard, its open connections, and what a drain changes.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rustcorn_scoreboard::Writer;
 use rustcorn_sys::Monotonic;
 
+use crate::handoff::Ready;
 use crate::registry::{Limits, Registry};
 use crate::telemetry::Telemetry;
 
@@ -22,6 +24,14 @@ pub(crate) struct Shared {
     says_close: AtomicBool,
     /// Set before the first connection, or never.
     telemetry: OnceLock<Telemetry>,
+    /// Set before the first connection, or never.
+    quota: OnceLock<Quota>,
+}
+
+/// The requests that this worker shall serve (`max_requests`).
+struct Quota {
+    left: AtomicU64,
+    master: Ready,
 }
 
 impl Shared {
@@ -36,6 +46,7 @@ impl Shared {
             idle_ends: AtomicU64::new(0),
             says_close: AtomicBool::new(keepalive.is_zero()),
             telemetry: OnceLock::new(),
+            quota: OnceLock::new(),
         })
     }
 
@@ -48,6 +59,25 @@ impl Shared {
     #[inline]
     pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
         self.telemetry.get()
+    }
+
+    /// After `requests` answers the master is told on `master`; it decides what follows.
+    pub(crate) fn limit_requests(&self, requests: u64, master: &Ready) -> io::Result<()> {
+        let quota = Quota { left: AtomicU64::new(requests), master: master.try_clone()? };
+        let first = self.quota.set(quota).is_ok();
+        debug_assert!(first, "a worker has one quota");
+        Ok(())
+    }
+
+    /// A request has been answered and counted.
+    #[inline]
+    pub(crate) fn request_answered(&self) {
+        if let Some(quota) = self.quota.get() {
+            // It wraps after the last one: the worker goes on serving until its successor is ready, and told the master once.
+            if quota.left.fetch_sub(1, Relaxed) == 1 {
+                quota.master.spent();
+            }
+        }
     }
 
     pub(crate) fn says_close(&self) -> bool {

@@ -76,7 +76,14 @@ fn an_idle_server_has_every_family_and_no_surprise() {
 #[test]
 fn the_numbers_are_those_of_the_scoreboard() {
     let world = World::new();
-    let figures = Figures { target: 5, generation: 3, restarts: [1, 2, 3, 4, 5], reloads_ok: 6, reloads_failed: 7 };
+    let figures = Figures {
+        target: 5,
+        generation: 3,
+        restarts: [1, 2, 3, 4, 5],
+        recycles: [8, 9, 10],
+        reloads_ok: 6,
+        reloads_failed: 7,
+    };
     world.board.publish(&figures);
     world.board.publish_backlog(Some(8));
     world.board.publish_log([1, 0, 0]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::guards::LONG;
 use super::{Directory, HELLO, invocation, load};
-use crate::{Apply, Mode, Settings};
+use crate::{Apply, Mode, SETTINGS, Settings};
 
 #[test]
 fn each_layer_wins_over_the_one_below() {
@@ -113,46 +113,25 @@ fn print_config_names_every_origin() {
     let invocation = directory.invocation(file.as_bytes(), &env, "--statsd-host localhost -w auto --print-config");
     assert_eq!(invocation.mode(), Mode::PrintConfig);
     let cpus = std::thread::available_parallelism().unwrap();
-    assert_eq!(
-        directory.plain(&invocation.load().unwrap().print_config()),
-        format!(
-            r#"admin_bind = ""  # default
-backlog = 7  # environment RUSTCORN_CMD_ARGS --backlog
-bind = ["127.0.0.1:8000"]  # default
-boot_timeout = 60  # default
-dogstatsd_tags = ""  # default
-drain_delay = 0  # default
-enable_backlog_metric = false  # default
-graceful_timeout = 30  # default
-header_timeout = 30  # default
-keepalive = 5  # app.toml:2
-loglevel = "info"  # default
-max_surge = 1  # default
-min_ready_workers = 1  # default
-otlp_endpoint = ""  # default
-otlp_flush_timeout = 3  # default
-otlp_metrics_endpoint = ""  # default
-otlp_protocol = ""  # default
-otlp_traces_endpoint = ""  # default
-resource_detection = "gcp"  # default
-restart_backoff = 0.1  # default
-service_name = ""  # default
-service_namespace = ""  # default
-service_version = ""  # default
-statsd_host = "localhost:8125"  # command line --statsd-host
-statsd_interval = 1  # default
-statsd_prefix = ""  # default
-threads = 2  # environment RUSTCORN_THREADS
-timeout = 30  # default
-trace_sample_ratio = 1  # default
-worker_connections = 1000  # default
-workers = {cpus}  # command line --workers (auto)
-
-[app]
-handler = "hello"
-"#
-        )
-    );
+    let printed = directory.plain(&invocation.load().unwrap().print_config());
+    let (settings, app) = printed.split_once("\n\n").unwrap();
+    assert_eq!(app, "[app]\nhandler = \"hello\"\n");
+    let (default, chosen): (Vec<_>, Vec<_>) = settings.lines().partition(|line| line.ends_with("  # default"));
+    let chosen_here = [
+        "backlog = 7  # environment RUSTCORN_CMD_ARGS --backlog".to_owned(),
+        "keepalive = 5  # app.toml:2".to_owned(),
+        "statsd_host = \"localhost:8125\"  # command line --statsd-host".to_owned(),
+        "threads = 2  # environment RUSTCORN_THREADS".to_owned(),
+        format!("workers = {cpus}  # command line --workers (auto)"),
+    ];
+    assert_eq!(chosen, chosen_here);
+    assert_eq!(default.len() + chosen.len(), SETTINGS.len());
+    for line in
+        ["bind = [\"127.0.0.1:8000\"]  # default", "restart_backoff = 0.1  # default", "admin_bind = \"\"  # default"]
+    {
+        assert!(default.contains(&line), "{line}");
+    }
+    assert!(settings.lines().is_sorted(), "a person finds them by name");
     assert_eq!(directory.plain(&invocation.check_message()), "app.toml: the configuration is good");
     load(&load(LONG, &[], "").print_config(), &[], "");
 }

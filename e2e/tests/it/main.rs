@@ -9,6 +9,7 @@
 //! | `sockets` | TCP and unix sockets |
 //! | `stop` | TERM drains, INT is quick |
 //! | `reload` | HUP loses no request, or changes nothing |
+//! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
@@ -26,6 +27,7 @@ mod crash;
 mod leak;
 mod limits;
 mod pid1;
+mod recycle;
 mod reload;
 mod scale;
 mod sockets;

@@ -17,14 +17,14 @@ impl Fleet {
         self.start_reload_if_asked(todo);
     }
 
-    /// Drains ready workers that are too many, older generations first, and never so many that fewer than the target stay
+    /// Drains ready workers that are too many, older generations first and then those that are due, and never so many that fewer than the target stay
     /// ready. A worker that is still booting serves nobody: if it is of an older generation or too many, it goes at once.
     fn retire_surplus(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
         let generation = self.generation;
         let canary = self.reload.canary();
-        // By age: BTreeMap orders by slot, age is the number of the spawn.
+        // By age, those that are due first: BTreeMap orders by slot, age is the number of the spawn.
         let mut by_age: Vec<WorkerId> = self.workers.keys().copied().filter(|id| Some(*id) != canary).collect();
-        by_age.sort_by_key(|id| (id.generation, id.life));
+        by_age.sort_by_key(|id| (id.generation, !self.workers[id].due, id.life));
 
         let mut ready = self.count(Worker::is_ready);
         let mut live = self.live();
@@ -36,7 +36,7 @@ impl Fleet {
                 ready -= 1;
             }
             if surplus || unneeded_boot {
-                live -= usize::from(id.generation == generation);
+                live -= usize::from(id.generation == generation && worker.is_staying());
                 self.drain(now, *id, todo);
             }
         }

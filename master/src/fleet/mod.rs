@@ -7,6 +7,7 @@
 
 mod backoff;
 mod converge;
+mod recycle;
 mod reload;
 mod stop;
 mod worker;
@@ -20,16 +21,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use rustcorn_scoreboard::{Cause, Figures, Phase};
+use rustcorn_scoreboard::{Cause, Figures, Phase, Recycle};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
 use crate::notice::Notice;
 use backoff::Seats;
+pub use recycle::{Due, Limits};
 use reload::Reload;
 use stop::Stop;
 pub use worker::Fate;
-use worker::{Life, Worker};
+use worker::Worker;
 
 /// A seat for a worker, `0..SLOTS`; reused once its occupant is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -82,6 +84,8 @@ pub struct Plan {
     pub boot_timeout: Duration,
     /// First pause before a worker that keeps dying is tried again; zero: no pause.
     pub restart_backoff: Duration,
+    /// After what a worker is replaced although it is well.
+    pub limits: Limits,
 }
 
 /// What happened.
@@ -97,6 +101,10 @@ pub enum Event {
     Ready(WorkerId),
     /// The worker says that it begins to drain. It does so by itself if somebody sent it a TERM directly.
     Leaving(WorkerId),
+    /// The worker says that it has served as many requests as it shall.
+    Spent(WorkerId),
+    /// Answer to [`Action::Measure`]: resident memory in bytes.
+    Measured(Vec<(WorkerId, u64)>),
     /// The workers' last signs of life, as read from the scoreboard. First in each round, so that nobody is judged by old news.
     Beats(Vec<(WorkerId, Monotonic)>),
     /// The process is gone (and reaped), with the reason it gave, if it gave one.
@@ -123,6 +131,8 @@ pub enum Action {
     SetPhase(Phase),
     /// Let nobody connect any more.
     CloseListeners,
+    /// Look how much memory the workers have; answer with [`Event::Measured`].
+    Measure,
     /// Write a line for the operator.
     Say(Notice),
     /// Leave with this exit code. The last action there ever is.
@@ -141,6 +151,8 @@ const LATE: Duration = Duration::from_secs(1);
 struct Tally {
     /// Ends that were not asked for, by [`Cause`].
     restarts: [u64; Cause::ALL.len()],
+    /// Workers that became due, by [`Recycle`].
+    recycles: [u64; Recycle::ALL.len()],
     reloads_ok: u64,
     reloads_failed: u64,
 }
@@ -159,6 +171,8 @@ pub struct Fleet {
     /// Whether any worker was ever ready. Until then a failed boot ends the server (exit 3 or 4).
     started: bool,
     lives: u64,
+    /// When the workers are measured next; `None` while nobody asks for it.
+    next_sample: Option<Monotonic>,
     tally: Tally,
     /// When the next step was due, as last told by [`Fleet::next_deadline`].
     promised: Option<Monotonic>,
@@ -178,6 +192,7 @@ impl Fleet {
             stop: None,
             started: false,
             lives: 0,
+            next_sample: None,
             tally: Tally::default(),
             promised: None,
         }
@@ -197,6 +212,8 @@ impl Fleet {
             Event::Spawned(id, pid) => self.with(id, |worker| worker.pid = Some(pid)),
             Event::Ready(id) => self.ready(now, id, &mut todo),
             Event::Leaving(id) => self.leaving(now, id),
+            Event::Spent(id) => self.spent(id, &mut todo),
+            Event::Measured(sizes) => self.measured(&sizes, &mut todo),
             Event::Beats(beats) => beats.into_iter().for_each(|(id, at)| self.with(id, |worker| worker.beat(at))),
             Event::Exited(id, fate, reason) => self.exited(now, id, &fate, reason, &mut todo),
             Event::Tick => {}
@@ -207,6 +224,7 @@ impl Fleet {
         for (id, worker) in &mut self.workers {
             worker.enforce_deadline(now, *id, &mut todo);
         }
+        self.look_at_limits(now, &mut todo);
         self.converge(now, &mut todo);
         self.promised = self.next_deadline(now);
         todo
@@ -216,8 +234,11 @@ impl Fleet {
     #[must_use]
     pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
         let workers = self.workers.values().filter_map(Worker::deadline);
-        let seats = if self.stop.is_none() { self.seats.next_due(now) } else { None };
-        workers.chain(seats).min()
+        if self.stop.is_some() {
+            return workers.min();
+        }
+        let lifetimes = self.workers.values().filter_map(Worker::expiry);
+        workers.chain(lifetimes).chain(self.seats.next_due(now)).chain(self.next_sample).min()
     }
 
     /// Everyone who can serve, now or soon, for the `gunicorn.workers` gauge: booting and ready workers of all generations.
@@ -233,6 +254,7 @@ impl Fleet {
             target: self.target as u64,
             generation: self.generation.0,
             restarts: self.tally.restarts,
+            recycles: self.tally.recycles,
             reloads_ok: self.tally.reloads_ok,
             reloads_failed: self.tally.reloads_failed,
         }
@@ -260,7 +282,7 @@ impl Fleet {
         if !worker.is_booting() {
             return; // told to leave while it booted
         }
-        worker.life = Life::Ready { beat: now };
+        worker.become_ready(now, id.life);
         if let Some(pid) = worker.pid {
             todo.push(Action::Say(Notice::WorkerReady { slot: id.slot, pid, generation: id.generation }));
         }
@@ -345,10 +367,10 @@ impl Fleet {
         self.workers.values().filter(|worker| which(worker)).count()
     }
 
-    /// Workers of the present generation that were not asked to leave. One that hangs is among them until it is gone: its
+    /// Workers of the present generation that are to stay. One that hangs is among them until it is gone: its
     /// seat, with the record of its deaths, is the one to fill again.
     fn live(&self) -> usize {
-        self.workers.iter().filter(|(id, worker)| id.generation == self.generation && !worker.is_leaving()).count()
+        self.workers.iter().filter(|(id, worker)| id.generation == self.generation && worker.is_staying()).count()
     }
 
     fn taken_slots(&self) -> BTreeSet<Slot> {

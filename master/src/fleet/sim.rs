@@ -119,6 +119,10 @@ impl Os {
                 assert_eq!(self.loading.take(), Some(generation), "only what was being tried is discarded");
                 self.open.retain(|open| *open != generation);
             }
+            Action::Measure => {
+                let sizes = self.processes.keys().map(|id| (*id, rng.below(4))).collect();
+                self.owed.push(Event::Measured(sizes));
+            }
             Action::SetPhase(phase) => {
                 assert!(phase != Phase::Running, "a stop is not taken back");
                 self.stopping = true;
@@ -209,6 +213,11 @@ impl Os {
                 }
             }
             66..80 => return self.some_signal(rng),
+            80..84 => {
+                if let Some(id) = rng.pick(&self.all(Process::Ready)) {
+                    return Event::Spent(id);
+                }
+            }
             _ => {}
         }
         Event::Tick
@@ -260,6 +269,7 @@ fn random_plan(rng: &mut Rng) -> Plan {
         flush_timeout: Duration::from_secs(rng.below(4)),
         boot_timeout: Duration::from_secs(1 + rng.below(60)),
         restart_backoff: Duration::from_millis(100 * rng.below(2)),
+        limits: Limits { max_rss: rng.below(2), worker_lifetime: Duration::from_secs(60 * rng.below(3)) },
     }
 }
 

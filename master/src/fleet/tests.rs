@@ -21,6 +21,7 @@ fn plan(workers: usize) -> Plan {
         flush_timeout: Duration::ZERO,
         boot_timeout: Duration::from_secs(60),
         restart_backoff: Duration::from_millis(100),
+        limits: Limits::default(),
     }
 }
 
@@ -542,4 +543,104 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     let figures = story.fleet.figures();
     assert_eq!(figures.restarts, [1, 1, 1, 1, 2]);
     assert_eq!((figures.reloads_ok, figures.reloads_failed, figures.generation, figures.target), (1, 1, 3, 2));
+}
+
+#[test]
+fn a_worker_that_has_served_enough_goes_when_its_successor_is_ready() {
+    let mut story = Story::serving(plan(2));
+    let (first, second) = (w(0, 1, 1), w(1, 1, 2));
+    let successor = only_spawn(&story.when(Event::Spent(first)));
+    let why = Due::Requests;
+    assert_eq!(story.said, [Notice::Recycling { slot: Slot(0), pid: pid(first), why }]);
+    assert_eq!(story.when(Event::Spent(first)), [], "once is enough");
+    assert_eq!(story.ready(), 2, "it serves meanwhile");
+    assert_eq!(story.when(Event::Ready(successor)), [term(first)], "the one that is due, not the oldest");
+    assert_eq!(story.when(left(first)), []);
+    assert_eq!((story.ids(), story.fleet.figures().recycles), (vec![second, successor], [1, 0, 0]));
+}
+
+#[test]
+fn workers_that_are_due_together_are_replaced_one_after_the_other() {
+    let mut story = Story::serving(plan(3));
+    let mut next = only_spawn(&story.when(Event::Spent(w(0, 1, 1))));
+    for due in [w(1, 1, 2), w(2, 1, 3)] {
+        assert_eq!(story.when(Event::Spent(due)), [], "max_surge is 1");
+    }
+    for due in [w(0, 1, 1), w(1, 1, 2), w(2, 1, 3)] {
+        let done = story.when(Event::Ready(next));
+        assert_eq!(done[0], term(due));
+        if let Some(spawned) = spawns(&done).first() {
+            next = *spawned;
+        }
+        story.when(left(due));
+        assert!(story.ready() >= 3);
+    }
+    assert_eq!((story.fleet.live(), story.fleet.figures().recycles), (3, [3, 0, 0]));
+}
+
+#[test]
+fn a_successor_that_dies_is_tried_again_while_the_due_worker_serves() {
+    let mut story = Story::serving(plan(1));
+    let first = only_spawn(&story.when(Event::Spent(w(0, 1, 1))));
+    let second = only_spawn(&story.when(Event::Exited(first, Fate::Code(3), None)));
+    assert_eq!(story.ready(), 1);
+    assert_eq!(story.when(Event::Ready(second)), [term(w(0, 1, 1))]);
+}
+
+#[test]
+fn a_due_worker_that_dies_needs_no_second_successor() {
+    let mut story = Story::serving(plan(1));
+    let successor = only_spawn(&story.when(Event::Spent(w(0, 1, 1))));
+    assert_eq!(story.when(killed(w(0, 1, 1))), []);
+    assert_eq!(story.when(Event::Ready(successor)), []);
+    assert_eq!(story.ids(), [successor]);
+}
+
+#[test]
+fn only_a_worker_that_stays_too_big_is_replaced() {
+    let limits = Limits { max_rss: 100, ..Limits::default() };
+    let mut story = Story::serving(Plan { limits, timeout: Duration::ZERO, ..plan(2) });
+    let mut looks = 0;
+    let mut look = |story: &mut Story, size| {
+        let due = story.fleet.next_deadline(story.now).expect("a look is planned");
+        story.now = due;
+        assert_eq!(story.when(Event::Tick), [Action::Measure]);
+        looks += 1;
+        story.when(Event::Measured(vec![(w(0, 1, 1), size), (w(1, 1, 2), 100)]))
+    };
+    for size in [101, 101, 100, 101, 101] {
+        assert_eq!(look(&mut story, size), []);
+    }
+    let successor = only_spawn(&look(&mut story, 150));
+    assert_eq!(story.when(Event::Ready(successor)), [term(w(0, 1, 1))]);
+    let why = Due::Memory { resident: 150 };
+    assert!(story.said.contains(&Notice::Recycling { slot: Slot(0), pid: pid(w(0, 1, 1)), why }));
+    assert_eq!((looks, story.fleet.figures().recycles), (6, [0, 1, 0]));
+}
+
+#[test]
+fn a_lifetime_ends_for_one_worker_after_the_other() {
+    let limits = Limits { worker_lifetime: 100 * SECOND, ..Limits::default() };
+    let mut story = Story::serving(Plan { limits, timeout: Duration::ZERO, ..plan(4) });
+    let start = story.now;
+    let mut ends = Vec::new();
+    while ends.len() < 4 {
+        story.now = story.fleet.next_deadline(story.now).expect("a lifetime ends");
+        let successor = only_spawn(&story.when(Event::Tick));
+        let done = story.when(Event::Ready(successor));
+        let [Action::Signal(gone, Sig::Term)] = done[..] else { panic!("{done:?}") };
+        story.when(left(gone));
+        ends.push(story.now.since(start));
+    }
+    assert!(ends.iter().all(|end| (100 * SECOND..=110 * SECOND).contains(end)), "{ends:?}");
+    assert!(ends.windows(2).all(|pair| pair[1] > pair[0]), "{ends:?}");
+    assert_eq!(story.fleet.figures().recycles, [0, 0, 4]);
+}
+
+#[test]
+fn nobody_is_recycled_during_a_stop_or_for_an_older_generation() {
+    let mut story = Story::serving(plan(1));
+    story.when(Event::Signal(Sig::Term));
+    assert_eq!(story.when(Event::Spent(w(0, 1, 1))), []);
+    assert_eq!(story.fleet.figures().recycles, [0, 0, 0]);
 }

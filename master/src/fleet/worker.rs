@@ -6,6 +6,7 @@ use rustcorn_scoreboard::Cause;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
+use super::recycle::Limits;
 use super::stop::BootFailure;
 use super::{Action, Plan, WorkerId};
 use crate::notice::Notice;
@@ -59,12 +60,34 @@ pub(super) struct Worker {
     timeout: Duration,
     /// Its generation's time to finish requests and to flush: the worker itself knows no other.
     patience: Duration,
+    limits: Limits,
+    /// When its lifetime is over; known once it is ready.
+    pub(super) expires: Option<Monotonic>,
+    /// Looks in a row that found it too big.
+    pub(super) oversize: u32,
+    /// It is to be replaced, and serves until then.
+    pub(super) due: bool,
 }
 
 impl Worker {
     pub(super) fn booting(now: Monotonic, plan: &Plan) -> Self {
         let life = Life::Booting { deadline: now + plan.boot_timeout };
-        Self { pid: None, life, timeout: plan.timeout, patience: plan.graceful_timeout + plan.flush_timeout }
+        Self {
+            pid: None,
+            life,
+            timeout: plan.timeout,
+            patience: plan.graceful_timeout + plan.flush_timeout,
+            limits: plan.limits,
+            expires: None,
+            oversize: 0,
+            due: false,
+        }
+    }
+
+    /// It serves from now on. `life` tells it from others.
+    pub(super) fn become_ready(&mut self, now: Monotonic, life: u64) {
+        self.life = Life::Ready { beat: now };
+        self.expires = self.limits.expiry(now, life);
     }
 
     pub(super) const fn is_booting(&self) -> bool {
@@ -82,6 +105,11 @@ impl Worker {
     /// Whether its end was asked for.
     pub(super) const fn is_leaving(&self) -> bool {
         matches!(self.life, Life::Draining { .. } | Life::Killed { why: Why::DrainTimeout })
+    }
+
+    /// Whether it counts among those that are wanted.
+    pub(super) const fn is_staying(&self) -> bool {
+        !self.is_leaving() && !self.due
     }
 
     pub(super) fn beat(&mut self, at: Monotonic) {

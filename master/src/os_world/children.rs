@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustcorn_scoreboard::Board;
+use rustcorn_sys::procfs::resident;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Exit, reap};
 use rustcorn_sys::{Monotonic, Pid};
@@ -81,6 +82,12 @@ impl Children {
         Event::Beats(self.0.keys().filter_map(beat_of).collect())
     }
 
+    /// How much memory each worker has. One that has just ended has none, and is left out.
+    pub(super) fn sizes(&self) -> Event {
+        let size_of = |(id, process): (&WorkerId, &Process)| resident(process.child.pid).map(|size| (*id, size));
+        Event::Measured(self.0.iter().filter_map(size_of).collect())
+    }
+
     /// Workers that were not told to leave.
     pub(super) fn active(&self) -> usize {
         self.0.values().filter(|process| !process.leaving).count()
@@ -92,6 +99,7 @@ fn told(id: WorkerId, process: &mut Process) -> Vec<Event> {
     let event = |word| match word {
         Word::Ready => Event::Ready(id),
         Word::Leaving => Event::Leaving(id),
+        Word::Spent => Event::Spent(id),
     };
     process.listen().into_iter().map(event).collect()
 }

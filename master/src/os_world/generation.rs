@@ -12,7 +12,7 @@ use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::spawn::Image;
 
-use crate::fleet::Plan;
+use crate::fleet::{Limits, Plan};
 use crate::listeners::{BindError, Listener, bind_all, without_number};
 use crate::notice::Notice;
 
@@ -158,6 +158,7 @@ impl Resources {
             flush_timeout: if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO },
             boot_timeout: settings.boot_timeout,
             restart_backoff: settings.restart_backoff,
+            limits: Limits { max_rss: settings.max_rss, worker_lifetime: settings.worker_lifetime },
         }
     }
 

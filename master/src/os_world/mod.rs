@@ -160,6 +160,7 @@ impl OsWorld {
                     complain(listener.shut_down(), || format!("stop listening at {}", listener.url()));
                 }
             }
+            Action::Measure => self.answers.push(self.children.sizes()),
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
                 self.finish_metrics();
@@ -289,6 +290,7 @@ impl OsWorld {
         let news = News {
             counts: self.told.0.since(&counts),
             restarts: std::array::from_fn(|cause| now.figures.restarts[cause] - figures.restarts[cause]),
+            recycles: std::array::from_fn(|limit| now.figures.recycles[limit] - figures.recycles[limit]),
             reloads_ok: now.figures.reloads_ok - figures.reloads_ok,
             reloads_failed: now.figures.reloads_failed - figures.reloads_failed,
         };

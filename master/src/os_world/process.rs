@@ -31,6 +31,8 @@ pub(super) enum Word {
     Ready,
     /// It begins to drain.
     Leaving,
+    /// It has served as many requests as it shall.
+    Spent,
 }
 
 /// What one process is given.
@@ -114,6 +116,7 @@ impl Process {
                     self.leaving = true;
                     words.push(Word::Leaving);
                 }
+                Some(("SPENT", "1")) => words.push(Word::Spent),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some(("EXEC", errno)) => self.reason = Some(exec_failed(errno)),
                 _ => {} // a newer worker may say more than we know

@@ -23,7 +23,7 @@ use std::time::Duration;
 use cadence::StatsdClient;
 use cadence::prelude::{Counted, Gauged, Histogrammed, Timed};
 use rustcorn_config::Settings;
-use rustcorn_scoreboard::{Cause, Counts};
+use rustcorn_scoreboard::{Cause, Counts, Recycle};
 use rustcorn_sys::Monotonic;
 
 use destination::Destination;
@@ -61,6 +61,8 @@ pub struct News {
     pub counts: Counts,
     /// Workers that ended unasked, by [`Cause`].
     pub restarts: [u64; Cause::ALL.len()],
+    /// Workers that were replaced as planned, by [`Recycle`].
+    pub recycles: [u64; Recycle::ALL.len()],
     /// Reloads that took effect.
     pub reloads_ok: u64,
     /// Reloads that changed nothing.
@@ -71,6 +73,7 @@ impl News {
     fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         self.restarts.iter_mut().zip(other.restarts).for_each(|(to, more)| *to += more);
+        self.recycles.iter_mut().zip(other.recycles).for_each(|(to, more)| *to += more);
         self.reloads_ok += other.reloads_ok;
         self.reloads_failed += other.reloads_failed;
     }
@@ -208,7 +211,7 @@ impl Statsd {
     /// Turns all that is not sent into datagrams.
     fn encode(&mut self, gauges: &Gauges) {
         self.packer.set_limit(self.destination.limit());
-        let News { counts, restarts, reloads_ok, reloads_failed } = mem::take(&mut self.unsent);
+        let News { counts, restarts, recycles, reloads_ok, reloads_failed } = mem::take(&mut self.unsent);
         self.count("gunicorn.requests", counts.requests);
         for (code, count) in counts.statuses() {
             match code {
@@ -229,6 +232,9 @@ impl Statsd {
         self.count("rustcorn.response.bytes", counts.bytes);
         for (cause, count) in Cause::ALL.iter().zip(restarts) {
             self.count(&format!("rustcorn.worker.restarts.{}", cause.name()), count);
+        }
+        for (limit, count) in Recycle::ALL.iter().zip(recycles) {
+            self.count(&format!("rustcorn.worker.recycles.{}", limit.name()), count);
         }
         self.count("rustcorn.reloads.ok", reloads_ok);
         self.count("rustcorn.reloads.failed", reloads_failed);

@@ -72,8 +72,14 @@ fn figures_arrive_as_they_were_published() {
     let view = view(&board);
     let empty = view.master();
     assert_eq!((empty.pid, empty.beat, empty.backlog), (None, None, None));
-    let figures =
-        Figures { target: 4, generation: 9, restarts: [1, 2, 3, 4, 5], reloads_ok: 6, reloads_failed: u64::MAX };
+    let figures = Figures {
+        target: 4,
+        generation: 9,
+        restarts: [1, 2, 3, 4, 5],
+        recycles: [6, 7, 8],
+        reloads_ok: 6,
+        reloads_failed: u64::MAX,
+    };
     board.publish(&figures);
     board.sign_in(Pid::this(), Duration::new(1_700_000_000, 5));
     board.beat(Monotonic::from_nanos(77));

@@ -1,10 +1,11 @@
-//! What the kernel knows of a worker process.
+//! What proc(5) tells of a process.
 
-use rustcorn_sys::Pid;
+use crate::Pid;
 
 /// Memory that the process has in RAM, in bytes (proc(5), `VmRSS`); pages shared with siblings count for each of them. `None`
 /// if it is gone or not ours to look at.
-pub(crate) fn resident(pid: Pid) -> Option<u64> {
+#[must_use]
+pub fn resident(pid: Pid) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
