@@ -1,16 +1,23 @@
-//! Operator log lines in gunicorn's format: `[2026-11-22 06:55:00 +0000] [PID] [INFO] message`, to standard error.
+//! Operator log lines, to standard error: as gunicorn writes them, `[2026-11-22 06:55:00 +0000] [PID] [INFO] message`, or as
+//! JSON objects that log collectors understand.
 //!
 //! One line is one `write(2)` of at most `PIPE_BUF` bytes, so lines of master and workers never mix on one pipe. A log that
 //! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.
 
-use std::fmt;
-use std::io::Write;
+mod json;
+mod text;
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+/// Values of fields.
+pub use serde_json::{Map, Value, json};
 
 /// Severity of a line, gunicorn's five.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,6 +36,8 @@ pub enum Level {
 }
 
 impl Level {
+    const ALL: [Self; 5] = [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical];
+
     /// Lower-case name, as in the `loglevel` setting.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -57,19 +66,101 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = ();
     fn from_str(s: &str) -> Result<Self, ()> {
-        [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical]
-            .into_iter()
-            .find(|level| level.name().eq_ignore_ascii_case(s))
-            .ok_or(())
+        Self::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(s)).ok_or(())
     }
 }
 
+/// How lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Format {
+    /// For people, as gunicorn has it.
+    Text = 0,
+    /// One JSON object a line, with the names that Google Cloud Logging looks for.
+    Json = 1,
+}
+
+impl Format {
+    /// As in the `log_format` setting.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = ();
+    fn from_str(s: &str) -> Result<Self, ()> {
+        [Self::Text, Self::Json].into_iter().find(|format| format.name().eq_ignore_ascii_case(s)).ok_or(())
+    }
+}
+
+/// A name and what it stands for.
+pub type Field = (Cow<'static, str>, Value);
+
+/// One event, for either format.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// How bad it is.
+    pub level: Level,
+    /// What happened, in words.
+    pub message: &'a dyn Words,
+    /// What code of the application says about itself; `None` for lines of the server's own.
+    pub origin: Option<&'a Origin>,
+    /// What the message says or implies, for machines: only in JSON, at the top of the object.
+    pub fields: &'a [Field],
+}
+
+/// A message.
+pub trait Words: fmt::Display + fmt::Debug {}
+impl<T: fmt::Display + fmt::Debug + ?Sized> Words for T {}
+
+/// Where in the application an event comes from, and what it carries. In both formats.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Origin {
+    /// The module, or what the application named instead.
+    pub target: String,
+    /// Spans of `tracing` around it, the outermost first, with their fields.
+    pub spans: Vec<(&'static str, Map<String, Value>)>,
+    /// The event's own.
+    pub fields: Map<String, Value>,
+}
+
 static THRESHOLD: AtomicU8 = AtomicU8::new(Level::Info as u8);
+static FORMAT: AtomicU8 = AtomicU8::new(Format::Text as u8);
 static COUNTER: OnceLock<fn(Level)> = OnceLock::new();
+static PROCESS: OnceLock<Vec<Field>> = OnceLock::new();
 
 /// Lines below `level` are not written from now on.
 pub fn set_level(level: Level) {
     THRESHOLD.store(level as u8, Relaxed);
+}
+
+/// The least severity that is written.
+#[must_use]
+pub fn level() -> Level {
+    let level = THRESHOLD.load(Relaxed);
+    Level::ALL.into_iter().find(|known| *known as u8 == level).unwrap_or(Level::Info)
+}
+
+/// Lines are written so from now on.
+pub fn set_format(format: Format) {
+    FORMAT.store(format as u8, Relaxed);
+}
+
+/// How lines are written now. For those who would make fields for nobody.
+#[must_use]
+#[inline]
+pub fn format() -> Format {
+    if FORMAT.load(Relaxed) == Format::Json as u8 { Format::Json } else { Format::Text }
+}
+
+/// What this process is, for every JSON line after its pid. The first call is the one that counts.
+pub fn describe_process(fields: Vec<Field>) {
+    let _ = PROCESS.set(fields); // a process does not change what it is
 }
 
 /// Calls `count` for each line of warning and above, whether or not it is written (gunicorn counts so too). Once a process.
@@ -78,22 +169,58 @@ pub fn count_with(count: fn(Level)) {
     debug_assert!(first, "log lines are counted in one place");
 }
 
-/// Writes one line. A line break inside `message` becomes `\n`, so that one event stays one line and nothing can be forged.
+/// Writes one line without fields.
 pub fn line(level: Level, message: fmt::Arguments<'_>) {
-    if level >= Level::Warning
-        && let Some(count) = COUNTER.get()
-    {
-        count(level);
+    Record { level, message: &message, origin: None, fields: &[] }.say();
+}
+
+impl Record<'_> {
+    /// Writes the line, unless it is below the level that was set. Nothing in it can begin a line of its own.
+    pub fn say(&self) {
+        if self.level >= level() {
+            self.say_at_any_level();
+        } else {
+            self.count();
+        }
     }
-    if (level as u8) < THRESHOLD.load(Relaxed) {
-        return;
+
+    /// As [`Self::say`], where somebody else has decided that the event is wanted.
+    pub fn say_at_any_level(&self) {
+        self.count();
+        let lost = LOST.swap(0, Relaxed);
+        if lost > 0 {
+            let message = format_args!("{lost} log lines were lost: nobody read standard error");
+            let fields = [("lost".into(), lost.into())];
+            if !write(&Record { level: Level::Warning, message: &message, origin: None, fields: &fields }.rendered()) {
+                LOST.fetch_add(lost, Relaxed);
+            }
+        }
+        if !write(&self.rendered()) {
+            LOST.fetch_add(1, Relaxed);
+        }
     }
-    let lost = LOST.swap(0, Relaxed);
-    if lost > 0 && !write(&format(Level::Warning, &format!("{lost} log lines were lost: nobody read standard error"))) {
-        LOST.fetch_add(lost, Relaxed);
+
+    fn count(&self) {
+        if self.level >= Level::Warning
+            && let Some(count) = COUNTER.get()
+        {
+            count(self.level);
+        }
     }
-    if !write(&format(level, &message.to_string())) {
-        LOST.fetch_add(1, Relaxed);
+
+    /// The message. What an application's own `Display` refuses to say is missing.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = write!(text, "{}", self.message);
+        text
+    }
+
+    fn rendered(&self) -> Vec<u8> {
+        let now = jiff::Zoned::now();
+        match format() {
+            Format::Text => text::line(self, &now).into_bytes(),
+            Format::Json => json::line(self, &now, PROCESS.get().map_or(&[], Vec::as_slice)),
+        }
     }
 }
 
@@ -103,29 +230,30 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 /// What a pipe takes in one piece (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
-fn format(level: Level, message: &str) -> String {
-    let now = jiff::Zoned::now();
-    let message = message.replace('\r', "\\r").replace('\n', "\\n");
-    let mut line = format!("[{}] [{}] [{level}] {message}", now.strftime("%Y-%m-%d %H:%M:%S %z"), std::process::id());
-    if line.len() >= PIPE_BUF {
-        line.truncate(line.floor_char_boundary(PIPE_BUF - 4));
-        line.push('…');
-    }
-    line.push('\n');
-    line
-}
-
 /// Whether the line was written, or can never be (standard error is closed). A pipe that is ready takes `PIPE_BUF` bytes
 /// without waiting; only another process that fills it in the same instant could still make us wait.
-fn write(line: &str) -> bool {
+fn write(line: &[u8]) -> bool {
     let stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     match poll(&mut ready, PollTimeout::ZERO) {
         Ok(0) => false,
         _ => {
             // Where the log cannot be written there is no place left to say so; serving goes on.
-            let _ = stderr.lock().write_all(line.as_bytes());
+            let _ = stderr.lock().write_all(line);
             true
         }
     }
 }
+
+/// As much of the beginning as fits into `room` bytes, the sign for "there was more" included.
+fn cut(text: &str, room: usize) -> Cow<'_, str> {
+    const MORE: &str = "…";
+    if text.len() <= room {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(room.saturating_sub(MORE.len()));
+    format!("{}{MORE}", &text[..end]).into()
+}
+
+#[cfg(test)]
+mod tests;
