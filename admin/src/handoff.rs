@@ -1,6 +1,7 @@
 //! What the master gives the admin process at spawn: a socket, the scoreboard, and a few words.
 //!
-//! `RUSTCORN_HANDOFF="v=1 role=admin lifeline=4 ready=5 scoreboard=6 min_ready=1 loglevel=info name=hello"`, and the listener
+//! `RUSTCORN_HANDOFF="v=1 role=admin lifeline=4 ready=5 scoreboard=6 min_ready=1 loglevel=info log_format=text
+//! name=hello"`, and the listener
 //! as systemd would hand it over.
 
 use std::env;
@@ -9,7 +10,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
 use rustcorn_sys::fd::take_inherited;
-use rustcorn_sys::log::Level;
+use rustcorn_sys::log::{Format, Level};
 
 const VARIABLE: &str = "RUSTCORN_HANDOFF";
 const LISTENER: RawFd = 3;
@@ -30,6 +31,7 @@ pub(crate) struct Words {
     /// The setting `min_ready_workers`.
     pub(crate) min_ready: usize,
     pub(crate) loglevel: Level,
+    pub(crate) log_format: Format,
     /// The application's.
     pub(crate) name: String,
 }
@@ -80,6 +82,7 @@ fn parse(text: &str) -> Option<([RawFd; 4], Words)> {
     let words = Words {
         min_ready: field(text, "min_ready")?,
         loglevel: field(text, "loglevel")?,
+        log_format: field(text, "log_format")?,
         name: text.split_once(" name=")?.1.to_owned(),
     };
     distinct.then_some((fds, words))
@@ -93,11 +96,12 @@ fn field<T: std::str::FromStr>(text: &str, key: &str) -> Option<T> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "v=1 role=admin lifeline=4 ready=5 scoreboard=6 min_ready=2 loglevel=warning name=my app=1";
+    const GOOD: &str =
+        "v=1 role=admin lifeline=4 ready=5 scoreboard=6 min_ready=2 loglevel=warning log_format=json name=my app=1";
 
     #[test]
     fn a_handoff_is_understood() {
-        let words = Words { min_ready: 2, loglevel: Level::Warning, name: "my app=1".into() };
+        let words = Words { min_ready: 2, loglevel: Level::Warning, log_format: Format::Json, name: "my app=1".into() };
         assert_eq!(parse(GOOD), Some(([3, 4, 5, 6], words)));
     }
 

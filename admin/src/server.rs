@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustcorn_scoreboard::View;
 use rustcorn_sys::Pid;
-use rustcorn_sys::log::{Level, line, set_level};
+use rustcorn_sys::log::{Level, describe_process, line, set_format, set_level};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe::Receiver;
 use tokio::net::{TcpListener, UnixListener};
@@ -48,6 +48,8 @@ const FAILED_TO_BOOT: u8 = 3;
 pub fn main(handoff: Result<Handoff, HandoffError>) -> ExitCode {
     let result = handoff.map_err(|error| error.to_string()).and_then(|handoff| {
         set_level(handoff.words.loglevel);
+        set_format(handoff.words.log_format);
+        describe_process(vec![("role".into(), "admin".into())]);
         let mut ready = File::from(handoff.ready.try_clone().map_err(|error| error.to_string())?);
         run(handoff).inspect_err(|reason| {
             // No reader: the master is dead, and there is nobody to tell.

@@ -16,6 +16,7 @@ mod handoff;
 mod input;
 mod invocation;
 mod layers;
+mod log_rule;
 mod print;
 mod problem;
 mod rule;

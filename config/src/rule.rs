@@ -4,8 +4,6 @@ use std::fmt::Display;
 use std::num::NonZero;
 use std::time::Duration;
 
-use rustcorn_sys::log::Level;
-
 use crate::address::{Address, StatsdHost};
 use crate::duration;
 use crate::endpoint::Endpoint;
@@ -181,30 +179,6 @@ impl Rule<Vec<Address>> for Addresses {
     fn show(&self, value: &Vec<Address>) -> String {
         let items: Vec<String> = value.iter().map(|address| quoted(&address.to_setting())).collect();
         format!("[{}]", items.join(", "))
-    }
-}
-
-/// The severity below which nothing is logged.
-pub(crate) struct LogLevel;
-
-const LEVELS: [&str; 5] = ["debug", "info", "warning", "error", "critical"];
-
-impl Rule<Level> for LogLevel {
-    fn allowed(&self) -> String {
-        "\"debug\", \"info\", \"warning\", \"error\" or \"critical\"".to_owned()
-    }
-
-    fn parse(&self, input: &Input) -> Result<Level, String> {
-        let text = input.text().unwrap_or_default();
-        text.parse().map_err(|()| {
-            // "warn", as other loggers have it, is further away than a typing error.
-            let meant = if text.eq_ignore_ascii_case("warn") { "warning" } else { text };
-            input.refused(&self.allowed()) + &did_you_mean(meant, LEVELS)
-        })
-    }
-
-    fn show(&self, value: &Level) -> String {
-        quoted(value.name())
     }
 }
 

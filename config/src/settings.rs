@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use rustcorn_sys::log::Level;
+use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
+use crate::log_rule::{LogFormat, LogLevel};
 use crate::rule::{
-    Addresses, Line, LogLevel, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words,
-    Workers,
+    Addresses, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words, Workers,
 };
 use crate::setting::{Apply, Fallback, Setting};
 use crate::size::Bytes;
@@ -107,7 +107,9 @@ settings! {
     min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
         "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
-        "Least severity that is logged.";
+        "Least severity that is logged. For what the application logs through tracing, RUST_LOG goes first.";
+    log_format: Format = "text", LogFormat, "--log-format" "FORMAT", Both,
+        "How log lines are written: text as gunicorn's, json as objects that Google Cloud Logging understands.";
     statsd_host: Option<StatsdHost> = "", Statsd, "--statsd-host" "ADDRESS", Master,
         "Where to send statsd metrics, as datagrams; port 8125 where none is named, empty for nowhere.";
     statsd_prefix: String = "", Words { forbidden: ":|@#," }, "--statsd-prefix" "PREFIX", Master,

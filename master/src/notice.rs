@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rustcorn_sys::Pid;
-use rustcorn_sys::log::{self, Level};
+use rustcorn_sys::log::{Field, Level, Record, Value, json};
 use rustcorn_sys::signal::{Sig, name};
 
 use crate::fleet::{Due, Fate, Generation, Slot};
@@ -214,7 +214,31 @@ impl Notice {
 
     /// Writes the line.
     pub fn say(&self) {
-        log::line(self.level(), format_args!("{self}"));
+        Record { level: self.level(), message: self, origin: None, fields: &self.fields() }.say();
+    }
+
+    /// What the line is about, for machines.
+    fn fields(&self) -> Vec<Field> {
+        let (name, value) = match self {
+            Self::WorkerReady { slot, pid, generation } => {
+                ("worker", json!({"pid": pid.as_raw(), "slot": slot.0, "generation": generation.0}))
+            }
+            Self::BootTimeout { slot, pid }
+            | Self::WorkerTimeout { slot, pid, .. }
+            | Self::DrainTimeout { slot, pid } => ("worker", json!({"pid": pid.as_raw(), "slot": slot.0})),
+            Self::WorkerExited { pid, code } => ("worker", json!({"pid": pid.as_raw(), "exit_code": code})),
+            Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
+                ("worker", json!({"pid": pid.as_raw(), "signal": name(*number)}))
+            }
+            Self::WorkerFailedToBoot { slot, .. } | Self::BackingOff { slot, .. } => {
+                ("worker", json!({"slot": slot.0}))
+            }
+            Self::Reloaded { generation } | Self::ReloadFailed { kept: generation, .. } => {
+                ("generation", Value::from(generation.0))
+            }
+            _ => return Vec::new(),
+        };
+        vec![(name.into(), value)]
     }
 }
 

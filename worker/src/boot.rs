@@ -17,7 +17,7 @@ use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
-use rustcorn_sys::log::{Level, line, set_level};
+use rustcorn_sys::log::{Level, describe_process, line, set_format, set_level};
 use rustcorn_sys::{Monotonic, Pid};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
@@ -125,6 +125,12 @@ impl Boot {
     fn start(handoff: Handoff) -> Result<Self, Failure> {
         let Handoff { slot, generation, listeners, scoreboard, lifeline, ready, settings } = handoff;
         set_level(settings.loglevel);
+        set_format(settings.log_format);
+        describe_process(vec![
+            ("role".into(), "worker".into()),
+            ("slot".into(), slot.into()),
+            ("generation".into(), generation.into()),
+        ]);
         line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
         if let Err(error) = raise_descriptor_limit() {
             line(Level::Debug, format_args!("Cannot raise the limit of open files: {error}"));

@@ -2,13 +2,13 @@
 
 use http_body_util::BodyExt;
 use rustcorn_scoreboard::{Phase, State};
-use rustcorn_sys::log::Level;
+use rustcorn_sys::log::{Format, Level};
 
 use super::*;
 use crate::testing::World;
 
 fn site(world: &World) -> Site {
-    let words = Words { min_ready: 1, loglevel: Level::Info, name: "he\"llo<".into() };
+    let words = Words { min_ready: 1, loglevel: Level::Info, log_format: Format::Text, name: "he\"llo<".into() };
     Site::new(world.view(), words).expect("no fold is under way")
 }
 

@@ -112,6 +112,7 @@ header_timeout = "10ms"
 max_surge = 2
 restart_backoff = 0.000000001
 loglevel = "Debug"
+log_format = "JSON"
 statsd_host = "unix://run/statsd.sock"
 statsd_prefix = "rustcorn_app"
 dogstatsd_tags = "env:test,zone:a"

@@ -51,6 +51,10 @@ fn a_wrong_type() {
         "app.toml:1: loglevel: \"warn\" is not allowed; use \"debug\", \"info\", \"warning\", \"error\" or \"critical\"; \
          did you mean \"warning\"?"
     );
+    assert_eq!(
+        line("log_format = \"jason\""),
+        "app.toml:1: log_format: \"jason\" is not allowed; use \"text\" or \"json\"; did you mean \"json\"?"
+    );
 }
 
 #[test]

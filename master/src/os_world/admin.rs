@@ -99,7 +99,7 @@ impl AdminSeat {
 
 /// Always of the master's own image, so that both know the same scoreboard: a foreign `command` may not know of this role.
 fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<Process> {
-    let Settings { loglevel, min_ready_workers, .. } = &resources.settings;
+    let Settings { loglevel, log_format, min_ready_workers, .. } = &resources.settings;
     let image = Image::open(Path::new("/proc/self/exe"))?;
     let scoreboard = for_reading(board.fd())?;
     nursery.spawn(&Gift {
@@ -109,15 +109,20 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
         who: "role=admin".to_owned(),
         fds: &[("scoreboard", scoreboard.as_fd())],
         // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
-        what: format!(" min_ready={min_ready_workers} loglevel={} name={}", loglevel.name(), resources.name),
+        what: format!(
+            " min_ready={min_ready_workers} loglevel={} log_format={} name={}",
+            loglevel.name(),
+            log_format.name(),
+            resources.name
+        ),
     })
 }
 
 /// Whether an admin process with the one's settings does for the other's.
 pub(super) fn is_same(old: &Resources, new: &Resources) -> bool {
     let given = |resources: &Resources| {
-        let Settings { admin_bind, loglevel, min_ready_workers, .. } = resources.settings.clone();
-        (admin_bind, loglevel, min_ready_workers, resources.name.clone())
+        let Settings { admin_bind, loglevel, log_format, min_ready_workers, .. } = resources.settings.clone();
+        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone())
     };
     given(old) == given(new)
 }

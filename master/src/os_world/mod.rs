@@ -72,6 +72,8 @@ impl OsWorld {
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
         let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
+        log::describe_process(vec![("role".into(), "master".into())]);
+        log::set_format(resources.settings.log_format);
         log::set_level(resources.settings.loglevel);
         log::count_with(log_counts::count);
         Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
@@ -228,6 +230,7 @@ impl OsWorld {
         self.in_force = generation;
         let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
         let changes = old.settings.changes(&new.settings);
+        log::set_format(new.settings.log_format);
         for change in &changes {
             Notice::SettingChanged { change: change.to_string() }.say();
         }
