@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustcorn_scoreboard::View;
 use rustcorn_sys::Pid;
-use rustcorn_sys::log::{Level, describe_process, line, set_format, set_level};
+use rustcorn_sys::log::{Level, describe_process, line, say_panics, set_format, set_level};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe::Receiver;
 use tokio::net::{TcpListener, UnixListener};
@@ -50,6 +50,7 @@ pub fn main(handoff: Result<Handoff, HandoffError>) -> ExitCode {
         set_level(handoff.words.loglevel);
         set_format(handoff.words.log_format);
         describe_process(vec![("role".into(), "admin".into())]);
+        say_panics();
         let mut ready = File::from(handoff.ready.try_clone().map_err(|error| error.to_string())?);
         run(handoff).inspect_err(|reason| {
             // No reader: the master is dead, and there is nobody to tell.

@@ -49,6 +49,8 @@ use tower_service::Service;
 
 /// The telemetry API, in the version that [`Context::tracer`] and [`Context::meter`] speak.
 pub use opentelemetry;
+#[cfg(feature = "tracing")]
+pub use rustcorn_worker::tracing_layer;
 pub use rustcorn_worker::{BoxError, Context, Route};
 
 /// Exit code of a worker that cannot boot.

@@ -5,6 +5,7 @@
 //! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.
 
 mod json;
+mod panic;
 mod text;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+pub use panic::{Panic, say_panics, source_location};
 /// Values of fields.
 pub use serde_json::{Map, Value, json};
 

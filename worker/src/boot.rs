@@ -1,8 +1,6 @@
 //! From a handoff to a serving worker, and from its end to an exit code.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +15,7 @@ use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
-use rustcorn_sys::log::{Level, describe_process, line, set_format, set_level};
+use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level};
 use rustcorn_sys::{Monotonic, Pid};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
@@ -25,11 +23,13 @@ use tower_service::Service;
 
 use crate::accept::{Acceptors, Listener};
 use crate::context::Context;
-use crate::count::{BoxError, chain, panicked};
+use crate::count::{BoxError, chain};
 use crate::drain::Times;
+use crate::events::Stream;
 use crate::handoff::{Handoff, Ready};
 use crate::lifeline::Lifeline;
 use crate::log;
+use crate::panics::{contained, say_panics};
 use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::serve::Serving;
 use crate::shared::Shared;
@@ -131,6 +131,8 @@ impl Boot {
             ("slot".into(), slot.into()),
             ("generation".into(), generation.into()),
         ]);
+        say_panics();
+        log::traces_are_in(std::env::var("GOOGLE_CLOUD_PROJECT").ok());
         line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
         if let Err(error) = raise_descriptor_limit() {
             line(Level::Debug, format_args!("Cannot raise the limit of open files: {error}"));
@@ -227,10 +229,12 @@ impl Boot {
         B::Error: Into<BoxError>,
         X: Executor<Serving<S>> + Executor<Timer>,
     {
-        let service = match build(make, self.context.clone()).await {
+        let stream = Stream::open(self.context.slot == 0);
+        let service = match build(make, self.context.clone(), &stream).await {
             Ok(service) => service,
             Err(failure) => return self.fail(failure),
         };
+        stream.publish();
         let core = match self.core(service, executor) {
             Ok(core) => core,
             Err(failure) => {
@@ -290,19 +294,24 @@ fn report(ready: &Ready, failure: &Failure) {
 }
 
 /// Builds the application. That it panics is a refusal like any other.
-async fn build<F, Fut, S>(make: F, context: Context) -> Result<S, Failure>
+async fn build<F, Fut, S>(make: F, context: Context, stream: &Stream) -> Result<S, Failure>
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
 {
-    let refused = |panic: &(dyn Any + Send)| Failure::Refused(format!("the application {}", panicked(panic)));
+    let refused = |panic: Box<Panic>| {
+        if !panic.stack().is_empty() {
+            panic.say(Vec::new()); // the reason goes through a pipe to the master, where it would be too long
+        }
+        Failure::Refused(format!("the application {}", panic.words()))
+    };
     // Unwind safe: after a panic nothing of the application is used again.
-    let made = catch_unwind(AssertUnwindSafe(|| make(context)));
-    let mut future = pin!(made.map_err(|panic| refused(&*panic))?);
-    let built = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    let made = contained(|| stream.hears(|| make(context)));
+    let mut future = pin!(made.map_err(refused)?);
+    let built = poll_fn(|cx| match contained(|| stream.hears(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(built)) => Poll::Ready(built.map_err(|error| Failure::Refused(chain(&*error)))),
-        Err(panic) => Poll::Ready(Err(refused(&*panic))),
+        Err(panic) => Poll::Ready(Err(refused(panic))),
     });
     built.await
 }

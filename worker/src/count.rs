@@ -8,27 +8,30 @@
 //! To hyper the end of a client's bytes is the end of the client: one that half-closes right after its request (`nc -N`) counts
 //! as having left, its handler is dropped and it gets no answer.
 
-use std::any::Any;
+mod body;
+
 use std::convert::Infallible;
 use std::error::Error;
-use std::fmt::Display;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Buf;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use rustcorn_scoreboard::{PolledText, Polling};
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::log::{Format, Panic, format};
 use tower_service::Service;
 
-use crate::log;
+pub(crate) use body::CountedBody;
+use body::length;
+
+use crate::log::{self, Seen};
+use crate::panics::contained;
 use crate::registry::{Connection, Phase};
 use crate::telemetry::{Observed, Trouble};
 
@@ -57,10 +60,10 @@ where
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
         let attached = ticket.attach();
-        let step = catch_unwind(AssertUnwindSafe(|| Step::begin(service, request))); // as in Handling
+        let step = contained(|| Step::begin(service, request)); // as in Handling
         drop((attached, shown));
         ticket.polled();
-        let step = step.unwrap_or_else(|panic| Step::Failed { why: Some((Trouble::Panic, panicked(&*panic))) });
+        let step = step.unwrap_or_else(|panic| Step::Failed { why: Some(panic.into()) });
         Handling { ticket: Some(ticket), step }
     }
 }
@@ -82,6 +85,8 @@ struct Entry {
     bodiless: bool,
     upgraded: bool,
     text: PolledText,
+    /// More of the request, where log lines have a place for it.
+    seen: Option<Seen>,
     /// `None` while telemetry is off, and once it is over.
     observed: Option<Observed>,
 }
@@ -103,6 +108,7 @@ impl Ticket {
             bodiless: request.method() == Method::HEAD,
             upgraded: false,
             text: PolledText::new(request.method().as_str(), request.uri().path()),
+            seen: (format() == Format::Json).then(|| Seen::of(request)),
             observed,
         }))
     }
@@ -152,10 +158,24 @@ impl Ticket {
 
     /// The application failed: a line, and a count as exception.
     #[cold]
-    fn failed(&self, why: &dyn Display) {
-        let text = format!("{:?}", self.0.text);
+    fn failed(&mut self, place: &str, why: &Failure) {
+        self.troubled(why.trouble);
+        let entry = &*self.0;
+        let text = format!("{:?}", entry.text);
         let text = text.trim_matches('"');
-        log::exception(&self.0.connection.shared, format_args!("Error handling request {text}: {why}"));
+        let mut fields = entry.observed.as_ref().and_then(Observed::context).map_or_else(Vec::new, log::trace_fields);
+        if let Some(seen) = &entry.seen {
+            let status = entry.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR); // what is answered instead
+            let took = Monotonic::now().since(entry.started);
+            fields.push(seen.field(entry.connection.peer.as_ref(), Some(status), took));
+        }
+        let (mut stack, words) = (String::new(), &why.words);
+        if let Some(panic) = &why.panic {
+            fields.extend(panic.fields());
+            stack = panic.stack();
+        }
+        let shared = &entry.connection.shared;
+        log::exception(shared, format_args!("Error handling request {text}: {place}{words}{stack}"), &fields);
     }
 }
 
@@ -200,7 +220,31 @@ pin_project! {
         Waiting { call: Option<(S, Request<Incoming>)> },
         Running { #[pin] future: F },
         /// The service does not want to, or panicked.
-        Failed { why: Option<(Trouble, String)> },
+        Failed { why: Option<Failure> },
+    }
+}
+
+/// Why there is no response, or no more of it.
+struct Failure {
+    trouble: Trouble,
+    words: String,
+    panic: Option<Box<Panic>>,
+}
+
+impl From<Box<Panic>> for Failure {
+    fn from(panic: Box<Panic>) -> Self {
+        Self { trouble: Trouble::Panic, words: panic.words(), panic: Some(panic) }
+    }
+}
+
+impl Failure {
+    /// The application's own error.
+    fn error(trouble: Trouble, error: impl Into<BoxError>) -> Self {
+        Self { trouble, words: chain(&*error.into()), panic: None }
+    }
+
+    fn refused(error: impl Into<BoxError>) -> Self {
+        Self::error(Trouble::Application, error)
     }
 }
 
@@ -214,33 +258,28 @@ where
     fn begin(mut service: S, request: Request<Incoming>) -> Self {
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Self::Running { future: service.call(request) },
-            Poll::Ready(Err(error)) => Self::Failed { why: Some(refused(error)) },
+            Poll::Ready(Err(error)) => Self::Failed { why: Some(Failure::refused(error)) },
             // It is asked again at once, by someone who can be woken.
             Poll::Pending => Self::Waiting { call: Some((service, request)) },
         }
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, (Trouble, String)>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Failure>> {
         if let StepNow::Waiting { call } = self.as_mut().project() {
             let (service, _) = call.as_mut().expect("a handler is not polled again after it panicked");
-            ready!(service.poll_ready(cx)).map_err(refused)?;
+            ready!(service.poll_ready(cx)).map_err(Failure::refused)?;
             let (mut service, request) = call.take().expect("checked above");
             let future = service.call(request);
             self.set(Self::Running { future });
         }
         match self.project() {
-            StepNow::Running { future } => future.poll(cx).map_err(refused),
+            StepNow::Running { future } => future.poll(cx).map_err(Failure::refused),
             StepNow::Failed { why } => {
                 Poll::Ready(Err(why.take().expect("a handler is not polled again after it failed")))
             }
             StepNow::Waiting { .. } => unreachable!("set to Running above"),
         }
     }
-}
-
-/// The application's own error.
-fn refused(error: impl Into<BoxError>) -> (Trouble, String) {
-    (Trouble::Application, chain(&*error.into()))
 }
 
 impl<S, B> Future for Handling<S>
@@ -259,27 +298,26 @@ where
         // Unwind safe: after a panic the future is not polled again, and what it shares with other requests is up to the
         // application, as with any panic in a thread.
         let attached = ticket.attach();
-        let polled = catch_unwind(AssertUnwindSafe(|| this.step.poll(cx)));
+        let polled = contained(|| this.step.poll(cx));
         drop((attached, shown));
         ticket.polled();
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(result)) => result,
-            Err(panic) => Err((Trouble::Panic, panicked(&*panic))),
+            Err(panic) => Err(panic.into()),
         };
         let mut ticket = this.ticket.take().expect("checked above");
         ticket.0.stretch = Some(since); // hyper polls the body next, without a pause
         let mut response = match outcome {
             Ok(response) => response.map(Some),
-            Err((trouble, why)) => {
-                ticket.troubled(trouble);
-                ticket.failed(&why);
+            Err(why) => {
+                ticket.failed("", &why);
                 failure()
             }
         };
         ticket.answered(&mut response);
         let left = ticket.0.observed.as_ref().and_then(|_| if ticket.0.bodiless { Some(0) } else { length(&response) });
-        Poll::Ready(Ok(response.map(|body| CountedBody { ticket, body, left })))
+        Poll::Ready(Ok(response.map(|body| CountedBody::new(ticket, body, left))))
     }
 }
 
@@ -293,12 +331,6 @@ fn failure<B>() -> Response<Option<B>> {
     response
 }
 
-/// How much of the body hyper sends, where the response says so.
-fn length<B: Body>(response: &Response<Option<B>>) -> Option<u64> {
-    let told = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    told.or_else(|| response.body().as_ref().and_then(|body| body.size_hint().exact()))
-}
-
 /// An error and its causes in one line.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
@@ -308,90 +340,4 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     line
-}
-
-/// What a panic said.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    said.map_or_else(|| "panicked".to_owned(), |said| format!("panicked: {said}"))
-}
-
-pin_project! {
-    /// The application's response body, counted.
-    pub(crate) struct CountedBody<B>
-    where
-        B: Body,
-    {
-        ticket: Ticket,
-        // `None`: empty, or failed.
-        #[pin]
-        body: Option<B>,
-        // Bytes that the client has still to get; `None` where that is not known beforehand, or nobody asks.
-        left: Option<u64>,
-    }
-
-    impl<B> PinnedDrop for CountedBody<B>
-    where
-        B: Body,
-    {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            // hyper drops a body that it has sent, and one whose client has gone.
-            if this.ticket.0.observed.is_some()
-                && *this.left != Some(0)
-                && this.body.as_ref().get_ref().as_ref().is_some_and(|body| !body.is_end_stream())
-            {
-                this.ticket.troubled(Trouble::Disconnect);
-            }
-        }
-    }
-}
-
-impl<B> Body for CountedBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    type Data = B::Data;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else {
-            return Poll::Ready(None);
-        };
-        let since = this.ticket.poll_begins();
-        let shown = this.ticket.show(since);
-        let attached = this.ticket.attach();
-        let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))); // as in Handling
-        drop((attached, shown));
-        let (trouble, why) = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(None)) => {
-                *this.left = Some(0);
-                return Poll::Ready(None);
-            }
-            Ok(Poll::Ready(Some(Ok(frame)))) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
-                this.ticket.0.bytes += bytes;
-                *this.left = this.left.map(|left| left.saturating_sub(bytes));
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            Ok(Poll::Ready(Some(Err(error)))) => (Trouble::Body, chain(&*error.into())),
-            Err(panic) => (Trouble::Panic, panicked(&*panic)),
-        };
-        this.ticket.troubled(trouble);
-        // The head is out, so the client can only be told by a connection that breaks off.
-        this.ticket.failed(&format_args!("response body: {why}"));
-        this.body.set(None);
-        Poll::Ready(Some(Err(why.into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
 }

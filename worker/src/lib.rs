@@ -14,7 +14,9 @@
 //! | `timers` | heartbeat and sweep |
 //! | `drain` | the policy of leaving: no clock, no socket |
 //! | `wishes`, `lifeline` | signals, and the death of the master |
-//! | `log` | log lines, counted |
+//! | `log` | log lines, counted, with the request and the trace they are about |
+//! | `events` | what the application says through `tracing` |
+//! | `panics` | panics of the application, caught and told |
 //! | `telemetry` | spans and metrics by OTLP |
 //!
 //! A request costs no system call, lock or timer beyond those of hyper and tokio.
@@ -24,10 +26,13 @@ mod boot;
 mod context;
 mod count;
 mod drain;
+#[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
+mod events;
 mod handoff;
 mod io;
 mod lifeline;
 mod log;
+mod panics;
 mod registry;
 mod run;
 mod serve;
@@ -41,5 +46,7 @@ mod wishes;
 pub use boot::{run_local, run_threaded};
 pub use context::Context;
 pub use count::BoxError;
+#[cfg(feature = "tracing")]
+pub use events::tracing_layer;
 pub use handoff::{Handoff, HandoffError};
 pub use telemetry::Route;

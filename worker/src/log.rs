@@ -1,14 +1,24 @@
-//! Log lines of this worker are counted on its scoreboard, as gunicorn counts them.
+//! What this worker adds to its log lines: they are counted on its scoreboard, as gunicorn counts them, and those about a
+//! request say which, and in which trace.
+
+mod request;
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustcorn_sys::log::{self, Level, line};
+use http::StatusCode;
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use rustcorn_sys::log::{self, Field, Format, Level, Record};
 
+pub(crate) use request::Seen;
+
+use crate::registry::Peer;
 use crate::shared::Shared;
 
 static COUNTED_BY: OnceLock<Arc<Shared>> = OnceLock::new();
+static PROJECT: OnceLock<String> = OnceLock::new();
 
 thread_local! {
     /// The line being written is an exception's: it is counted as that and not as error, as in gunicorn.
@@ -31,9 +41,54 @@ fn count(level: Level) {
 }
 
 /// An error line about a failure of the application.
-pub(crate) fn exception(shared: &Shared, message: fmt::Arguments<'_>) {
+pub(crate) fn exception(shared: &Shared, message: fmt::Arguments<'_>, fields: &[Field]) {
     shared.writer.logged_exception();
     EXCEPTION.set(true);
-    line(Level::Error, message);
+    Record { level: Level::Error, message: &message, origin: None, fields }.say();
     EXCEPTION.set(false);
 }
+
+/// A line about a connection that ended in the middle of something; `span`, `status`: of what was answered to a head that is
+/// none.
+pub(crate) fn connection_ended(why: &str, span: Option<&SpanContext>, peer: Option<&Peer>, status: Option<StatusCode>) {
+    if log::level() > Level::Debug {
+        return;
+    }
+    let mut fields = span.map_or_else(Vec::new, span_fields);
+    fields.extend(request::sender(peer, status));
+    let message = format_args!("Connection ended: {why}");
+    Record { level: Level::Debug, message: &message, origin: None, fields: &fields }.say();
+}
+
+/// The Google Cloud project that traces are in. Asked once a process.
+pub(crate) fn traces_are_in(project: Option<String>) {
+    if let Some(project) = project.filter(|project| !project.is_empty()) {
+        let _ = PROJECT.set(project); // the first is as good as any
+    }
+}
+
+/// Which trace and span a line belongs to, by the names that Google Cloud Logging reads.
+pub(crate) fn trace_fields(context: &Context) -> Vec<Field> {
+    if context.has_active_span() { span_fields(context.span().span_context()) } else { Vec::new() }
+}
+
+fn span_fields(span: &SpanContext) -> Vec<Field> {
+    // Text has no place for them.
+    if log::format() == Format::Json { fields_in(PROJECT.get().map(String::as_str), span) } else { Vec::new() }
+}
+
+fn fields_in(project: Option<&str>, span: &SpanContext) -> Vec<Field> {
+    if !span.is_valid() {
+        return Vec::new();
+    }
+    let trace = span.trace_id().to_string();
+    let trace = project.map(|project| format!("projects/{project}/traces/{trace}")).unwrap_or(trace);
+    vec![
+        ("logging.googleapis.com/trace".into(), trace.into()),
+        ("logging.googleapis.com/spanId".into(), span.span_id().to_string().into()),
+        ("logging.googleapis.com/trace_sampled".into(), span.is_sampled().into()),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use rustcorn_sys::log::{Level, line};
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, chain};
 use crate::io::{Socket, Stream};
+use crate::log;
 use crate::registry::Connection;
 use crate::shared::Shared;
 
@@ -71,12 +71,13 @@ where
         this.connection.set_waker(cx.waker());
         if let Err(error) = ready!(this.http.poll(cx)) {
             // Malformed requests, clients that left: hyper has answered what can be answered.
-            line(Level::Debug, format_args!("Connection ended: {}", chain(&error)));
-            if error.is_parse()
-                && let Some(telemetry) = this.connection.shared.telemetry()
-            {
-                telemetry.observer.refused(answered_with(&error), this.connection.peer.as_ref());
+            let (mut status, mut span, peer) = (None, None, this.connection.peer.as_ref());
+            if error.is_parse() {
+                status = answered_with(&error);
+                let telemetry = this.connection.shared.telemetry();
+                span = telemetry.and_then(|telemetry| telemetry.observer.refused(status, peer));
             }
+            log::connection_ended(&chain(&error), span.as_ref(), peer, status);
         }
         Poll::Ready(())
     }

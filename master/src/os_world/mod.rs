@@ -73,6 +73,7 @@ impl OsWorld {
         board.sign_in(Pid::this(), time_of_day());
         let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
         log::describe_process(vec![("role".into(), "master".into())]);
+        log::say_panics();
         log::set_format(resources.settings.log_format);
         log::set_level(resources.settings.loglevel);
         log::count_with(log_counts::count);

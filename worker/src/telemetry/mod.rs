@@ -52,6 +52,7 @@ use rustcorn_sys::log::{Level, line};
 pub(crate) use facts::Trouble;
 pub(crate) use request::{Observed, Observer};
 pub use route::Route;
+pub(crate) use text::redacted;
 
 use export::{Metrics, Spans};
 use facts::Methods;
@@ -60,6 +61,7 @@ use options::{Env, Options};
 use patience::Patience;
 use queue::SpanQueue;
 
+use crate::log;
 use crate::shared::Shared;
 
 /// In a quick stop, requests are dropped, and telemetry has no more time than this.
@@ -90,6 +92,7 @@ impl Telemetry {
         }
         let detected = if settings.resource_detection == "gcp" { gcp::detect(&env) } else { Vec::new() };
         let resource = resource::resource(settings, &env, &resource::Process::this(slot), detected);
+        log::traces_are_in(resource::project(&resource));
         Self::build(&options, &resource, shared).map(Some)
     }
 

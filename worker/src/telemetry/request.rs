@@ -120,13 +120,13 @@ impl Observer {
         span.end_with_timestamp(end); // so long as the metric says
     }
 
-    /// A request that never was one: HTTP itself refused it, with `status` or without an answer.
+    /// A request that never was one: HTTP itself refused it, with `status` or without an answer. Its span, if it has one.
     #[cold]
-    pub(crate) fn refused(&self, status: Option<StatusCode>, peer: Option<&Peer>) {
-        let Some(traces) = &self.traces else { return };
+    pub(crate) fn refused(&self, status: Option<StatusCode>, peer: Option<&Peer>) -> Option<SpanContext> {
+        let traces = self.traces.as_ref()?;
         let trace = traces.ids.new_trace_id();
         if !traces.sampling.samples(trace, None) {
-            return;
+            return None;
         }
         let mut attributes = vec![
             KeyValue::new("http.request.method", self.methods.name(self.methods.other())),
@@ -144,10 +144,16 @@ impl Observer {
             span.set_status(Status::error(""));
         }
         span.end();
+        Some(span.span_context().clone())
     }
 }
 
 impl Observed {
+    /// What the application's code runs in.
+    pub(crate) const fn context(&self) -> Option<&Context> {
+        self.context.as_ref()
+    }
+
     /// Makes the request's context the current one until the guard is dropped.
     pub(crate) fn attach(&self) -> Option<ContextGuard> {
         drop(Route::said()); // by code outside of requests

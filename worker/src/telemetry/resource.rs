@@ -65,6 +65,12 @@ pub(crate) fn resource(settings: &Settings, env: &Env<'_>, process: &Process, de
     Resource::builder_empty().with_schema_url(attributes.collect::<Vec<_>>(), SCHEMA).build()
 }
 
+/// The Google Cloud project, if it is one.
+pub(crate) fn project(resource: &Resource) -> Option<String> {
+    let get = |key: &'static str| resource.get(&Key::from(key)).map(|value| value.as_str().into_owned());
+    get("cloud.account.id").filter(|_| get("cloud.provider").as_deref() == Some("gcp"))
+}
+
 /// The semantic conventions that the names here are from.
 pub(crate) const SCHEMA: &str = "https://opentelemetry.io/schemas/1.44.0";
 
