@@ -20,6 +20,8 @@ use rustcorn::BoxError;
 use serde::Deserialize;
 use tokio::time::{Instant, Interval, interval_at};
 use tower_service::Service;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Keys of `[app]`.
 #[derive(Debug, Deserialize)]
@@ -39,6 +41,8 @@ struct Config {
     hang_boot: bool,
     /// Time that loading takes.
     boot_ms: u64,
+    /// Sets a subscriber of its own for `tracing`, with rustcorn's layer in it.
+    own_subscriber: bool,
     /// Leaves with code 1 this long after it is loaded.
     die_after_ms: Option<u64>,
 }
@@ -53,6 +57,7 @@ impl Default for Config {
             exit_boot: None,
             hang_boot: false,
             boot_ms: 0,
+            own_subscriber: false,
             die_after_ms: None,
         }
     }
@@ -61,6 +66,10 @@ impl Default for Config {
 fn main() -> ExitCode {
     rustcorn::run(|ctx| async move {
         let config: Config = ctx.config()?;
+        if config.own_subscriber {
+            tracing_subscriber::registry().with(rustcorn::tracing_layer()).init();
+        }
+        tracing::debug!("the application is being loaded");
         pause(config.boot_ms).await;
         if let Some(reason) = &config.fail_boot {
             return Err(reason.as_str().into());
@@ -141,7 +150,16 @@ impl Inner {
                 self.note("block");
                 block()
             }
+            "/log" => {
+                log_something();
+                text("logged")
+            }
             "/panic" => panic!("asked to panic"),
+            "/panic-elsewhere" => {
+                let thread = std::thread::Builder::new().name("elsewhere".to_owned());
+                let thread = thread.spawn(|| panic!("asked to panic")).expect("the system has room for one more");
+                text(if thread.join().is_err() { "it did" } else { "it did not" })
+            }
             "/exit" => exit(7),
             "/crash" => std::process::abort(),
             "/orphan" => text(&leave_an_orphan().to_string()),
@@ -157,6 +175,17 @@ impl Inner {
         let line = format!("{what} {}\n", std::process::id());
         file.write_all(line.as_bytes()).expect("the test's disk has room");
     }
+}
+
+/// One event of each kind, with what could be taken for lines of others.
+fn log_something() {
+    tracing::info_span!("checkout", cart = 7).in_scope(|| {
+        tracing::warn!(rows = 3, forged = "a\n[1] forged", "stock is low");
+        tracing::error!("out of stock");
+    });
+    log::info!(target: "library", "by way of log");
+    tracing::debug!("for someone who looks for a fault");
+    tracing::trace!("too much");
 }
 
 fn text(text: &str) -> Answer {

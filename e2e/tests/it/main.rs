@@ -15,10 +15,14 @@
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
+//! | `logs` | every line is an object in JSON; it says which request and which trace |
 //! | `leak` | the master does not grow |
 //! | `workspace` | promises about the tree itself |
 
 mod harness;
+#[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests of telemetry, which use more of it")]
+#[path = "../../../app/tests/otlp/receiver.rs"]
+mod receiver;
 
 mod bad_input;
 mod boot;
@@ -26,6 +30,7 @@ mod cli;
 mod crash;
 mod leak;
 mod limits;
+mod logs;
 mod pid1;
 mod recycle;
 mod reload;
@@ -36,3 +41,6 @@ mod statsd;
 mod stop;
 mod trouble;
 mod workspace;
+
+/// Where the receiver looks for it.
+use harness::PATIENCE;

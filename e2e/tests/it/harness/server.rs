@@ -170,7 +170,9 @@ impl Server {
 
     fn unexpected_lines(&self) -> Vec<String> {
         let bad = |line: &String| {
-            ["[ERROR]", "[CRITICAL]", "panicked"].iter().any(|mark| line.contains(mark))
+            ["[ERROR]", "[CRITICAL]", "{\"severity\":\"ERROR\"", "{\"severity\":\"CRITICAL\"", "panicked"]
+                .iter()
+                .any(|mark| line.contains(mark))
                 && !self.setup.expected.iter().any(|pattern| line.contains(pattern.as_str()))
         };
         self.log.since(0).into_iter().filter(bad).collect()
