@@ -212,6 +212,9 @@ fn a_panic_is_one_line_that_says_which_request() {
     assert_eq!(line["severity"], "ERROR");
     let place = &line["logging.googleapis.com/sourceLocation"];
     assert!(place["file"].as_str().is_some_and(|file| file.ends_with("rustcorn-e2e-testapp.rs")), "{place}");
+    // Without a collector there is no span, but still the caller's.
+    let trace = ["trace", "spanId", "trace_sampled"].map(|key| &line[format!("logging.googleapis.com/{key}")]);
+    assert_eq!(trace, [&TRACE.into(), &Value::from("00000000000000ab"), &true.into()]);
     let request = &line["httpRequest"];
     let expected = [
         ("requestMethod", "GET"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use opentelemetry_sdk::metrics::Temporality;
 use rustcorn_config::{Endpoint, Settings};
+use rustcorn_sys::log::Format;
 
 use super::sampling::Sampling;
 
@@ -77,12 +78,14 @@ pub(crate) struct Options {
     pub(crate) methods: Option<Vec<String>>,
     /// Longest text of an attribute that a client chooses, in characters.
     pub(crate) longest: usize,
+    /// Requests are in their callers' traces even where no spans are made: JSON log lines say so.
+    pub(crate) follows: bool,
     /// What was ignored, and why: for the log.
     pub(crate) complaints: Vec<String>,
 }
 
 impl Options {
-    /// `None`: nothing to send, nowhere to send it, or told not to.
+    /// `None`: nothing to send, nowhere to send it, or told not to; and no log line that would name a trace.
     ///
     /// # Errors
     /// The settings contradict what this program was built with.
@@ -93,7 +96,9 @@ impl Options {
         let mut read = Reader { env, complaints: Vec::new() };
         let traces = read.target(settings, Signal::Traces)?;
         let metrics = read.target(settings, Signal::Metrics)?;
-        if traces.is_none() && metrics.is_none() {
+        let follows = settings.log_format == Format::Json;
+        let sends = traces.is_some() || metrics.is_some();
+        if !sends && !follows {
             return Ok(None);
         }
         let room = read.number("OTEL_BSP_MAX_QUEUE_SIZE", 8192).max(1);
@@ -116,7 +121,8 @@ impl Options {
                 .get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
                 .map(|list| words(&list).map(str::to_owned).collect()),
             longest: size(read.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", text_limit)),
-            complaints: read.complaints,
+            follows,
+            complaints: if sends { read.complaints } else { Vec::new() },
         }))
     }
 }

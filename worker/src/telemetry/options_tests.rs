@@ -134,3 +134,15 @@ fn the_protocol_is_asked_for_or_told_by_the_port() {
     let own = [("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf")];
     assert_eq!(with(&own).metrics.unwrap().protocol, Protocol::Http);
 }
+
+#[test]
+fn without_a_collector_only_json_lines_ask_whose_trace_it_is() {
+    let env = Env(&|_| None);
+    let mut settings = Settings::defaults();
+    assert!(Options::resolve(&settings, &env).unwrap().is_none());
+    settings.log_format = Format::Json;
+    let options = Options::resolve(&settings, &env).unwrap().unwrap();
+    assert!(options.follows && options.traces.is_none() && options.metrics.is_none());
+    let disabled = Env(&|name| (name == "OTEL_SDK_DISABLED").then(|| "true".to_owned()));
+    assert!(Options::resolve(&settings, &disabled).unwrap().is_none());
+}

@@ -29,6 +29,8 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 pub(crate) struct Observer {
     methods: Methods,
     traces: Option<Traces>,
+    /// Without spans of our own: log lines still say which trace the caller is in.
+    followed: Option<Callers>,
     instruments: Option<Instruments>,
 }
 
@@ -37,10 +39,15 @@ struct Traces {
     tracer: SdkTracer,
     ids: Ids,
     sampling: Sampling,
+    callers: Callers,
+    longest: usize,
+}
+
+/// What callers say about themselves.
+struct Callers {
     propagators: Propagators,
     trace_context: TraceContextPropagator,
     baggage: BaggagePropagator,
-    longest: usize,
 }
 
 /// A request under observation.
@@ -57,16 +64,20 @@ pub(crate) struct Observed {
 
 impl Observer {
     pub(crate) fn new(options: &Options, traces: Option<&SdkTracerProvider>, instruments: Option<Instruments>) -> Self {
+        let callers = || Callers {
+            propagators: options.propagators,
+            trace_context: TraceContextPropagator::new(),
+            baggage: BaggagePropagator::new(),
+        };
+        let followed = (traces.is_none() && options.follows).then(callers);
         let traces = traces.map(|provider| Traces {
             tracer: provider.tracer_with_scope(super::scope()),
             ids: Ids::default(),
             sampling: options.sampling,
-            propagators: options.propagators,
-            trace_context: TraceContextPropagator::new(),
-            baggage: BaggagePropagator::new(),
+            callers: callers(),
             longest: options.longest,
         });
-        Self { methods: Methods::new(options.methods.as_deref()), traces, instruments }
+        Self { methods: Methods::new(options.methods.as_deref()), traces, followed, instruments }
     }
 
     pub(crate) fn begin<B>(&self, request: &Request<B>, peer: Option<&Peer>) -> Observed {
@@ -76,7 +87,7 @@ impl Observer {
         }
         let (context, started) = match &self.traces {
             Some(traces) => traces.begin(request, method, &self.methods, peer),
-            None => (None, None),
+            None => (self.followed.as_ref().and_then(|callers| callers.follow(request.headers())), None),
         };
         let version = version(request.version());
         Observed { context, started, method, version, route: None, trouble: Trouble::None }
@@ -186,7 +197,7 @@ impl Traces {
         methods: &Methods,
         peer: Option<&Peer>,
     ) -> (Option<Context>, Option<SystemTime>) {
-        let (remote, parent) = self.extract(request.headers());
+        let (remote, parent) = self.callers.extract(request.headers());
         let trace = parent.as_ref().map_or_else(|| self.ids.new_trace_id(), SpanContext::trace_id);
         if !self.sampling.samples(trace, parent.as_ref()) {
             return (Some(self.unsampled(remote, trace, parent)), None);
@@ -204,19 +215,6 @@ impl Traces {
         }
         let span = self.tracer.build_with_context(builder, &remote);
         (Some(remote.with_span(span)), Some(started))
-    }
-
-    /// What the request brings along, and its parent if it has one.
-    fn extract(&self, headers: &HeaderMap) -> (Context, Option<SpanContext>) {
-        let (mut context, mut parent) = (Context::new(), None);
-        if self.propagators.trace_context && headers.contains_key(TRACEPARENT) {
-            context = self.trace_context.extract_with_context(&context, &HeaderExtractor(headers));
-            parent = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
-        }
-        if self.propagators.baggage && headers.contains_key(BAGGAGE) {
-            context = self.baggage.extract_with_context(&context, &HeaderExtractor(headers));
-        }
-        (context, parent)
     }
 
     /// The context of a request without a span. It still says "not sampled": spans that the application starts in it, and
@@ -271,6 +269,27 @@ impl Traces {
             attributes.push(KeyValue::new("user_agent.original", cut(agent, self.longest)));
         }
         attributes
+    }
+}
+
+impl Callers {
+    /// What the request brings along, and its parent if it has one.
+    fn extract(&self, headers: &HeaderMap) -> (Context, Option<SpanContext>) {
+        let (mut context, mut parent) = (Context::new(), None);
+        if self.propagators.trace_context && headers.contains_key(TRACEPARENT) {
+            context = self.trace_context.extract_with_context(&context, &HeaderExtractor(headers));
+            parent = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
+        }
+        if self.propagators.baggage && headers.contains_key(BAGGAGE) {
+            context = self.baggage.extract_with_context(&context, &HeaderExtractor(headers));
+        }
+        (context, parent)
+    }
+
+    /// The context of a request that is in its caller's span, if that says which.
+    fn follow(&self, headers: &HeaderMap) -> Option<Context> {
+        let (context, parent) = self.extract(headers);
+        parent.map(|_| context)
     }
 }
 
