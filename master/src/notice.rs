@@ -225,7 +225,8 @@ impl Notice {
             }
             Self::BootTimeout { slot, pid }
             | Self::WorkerTimeout { slot, pid, .. }
-            | Self::DrainTimeout { slot, pid } => ("worker", json!({"pid": pid.as_raw(), "slot": slot.0})),
+            | Self::DrainTimeout { slot, pid }
+            | Self::Recycling { slot, pid, .. } => ("worker", json!({"pid": pid.as_raw(), "slot": slot.0})),
             Self::WorkerExited { pid, code } => ("worker", json!({"pid": pid.as_raw(), "exit_code": code})),
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
                 ("worker", json!({"pid": pid.as_raw(), "signal": name(*number)}))
