@@ -57,14 +57,15 @@ function ceiling(value) { // the next round number
 
 // ---------------------------------------------------------------------------------------------------------------- charts
 
-const WIDTH = 600, LEFT = 52, RIGHT = 8, TOP = 8, BOTTOM = 20;
+const LEFT = 52, RIGHT = 8, TOP = 8, BOTTOM = 20;
+const wide = (id) => Math.max($(id).clientWidth, 200); // a unit of a drawing is a pixel, so that its text can be read anywhere
 const MOST = 150, LEAST = 31; // points that are shown
 const hovering = new Map(); // figure → where the pointer is, 0 to 1
 
 // A line for each series over the last minutes, the latest point at the right end.
 function chart(id, points, interval, series, show, mark, height = 170) {
   const figure = $(id), slots = Math.min(Math.max(points.length, LEAST), MOST);
-  const [right, bottom] = [WIDTH - RIGHT, height - BOTTOM];
+  const width = wide(id), [right, bottom] = [width - RIGHT, height - BOTTOM];
   const values = series.flatMap(({of}) => points.map(of).filter(some));
   const top = ceiling(Math.max(...values, 0) || 1);
   const x = (index) => right - (points.length - 1 - index) * (right - LEFT) / (slots - 1);
@@ -97,7 +98,7 @@ function chart(id, points, interval, series, show, mark, height = 170) {
   const pointer = hovering.get(id);
   let chosen = points.length - 1;
   if (some(pointer) && points.length) {
-    const index = Math.round(points.length - 1 - (right - pointer * WIDTH) * (slots - 1) / (right - LEFT));
+    const index = Math.round(points.length - 1 - (right - pointer * width) * (slots - 1) / (right - LEFT));
     chosen = Math.min(points.length - 1, Math.max(0, index));
     parts.push(svg('line', {class: 'cursor', x1: x(chosen), x2: x(chosen), y1: TOP, y2: bottom}));
     series.forEach(({of, tone}) => {
@@ -109,13 +110,13 @@ function chart(id, points, interval, series, show, mark, height = 170) {
   const legend = series.map(({label, of, tone}) =>
     el('span', {class: tone}, el('i'), `${label} `, el('b', {}, chosen >= 0 && some(of(points[chosen])) ? show(of(points[chosen])) : '–')));
   figure.replaceChildren(
-    svg('svg', {viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-label': series.map(({label}) => label).join(', ')}, parts),
+    svg('svg', {viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': series.map(({label}) => label).join(', ')}, parts),
     el('div', {class: 'legend'}, legend, el('span', {}, when)));
 }
 
 // How many answers took how long, on a logarithmic scale.
 function curve(recent) {
-  const steps = recent.distribution, height = 180, width = 820;
+  const steps = recent.distribution, height = 180, width = wide('curve');
   if (!steps.length) return fill('curve', el('p', {class: 'empty'}, 'no requests yet'));
   const [right, bottom, left] = [width - RIGHT, height - BOTTOM, LEFT], step = 10 ** 0.05;
   const low = Math.log10(steps[0][0] / step) - 0.1, high = Math.max(Math.log10(steps[steps.length - 1][0]) + 0.1, low + 1.2);
@@ -124,8 +125,9 @@ function curve(recent) {
   const y = (count) => bottom - count / top * (bottom - 26);
   const parts = [svg('line', {class: 'axis', x1: left, x2: right, y1: bottom, y2: bottom})];
   parts.push(svg('text', {x: left - 8, y: y(top) + 4, 'text-anchor': 'end'}, `${digits(top / all * 100)} %`));
+  const room = (right - left) / (high - low); // for a power of ten
   for (let power = Math.floor(low); power <= high; power++) {
-    for (const value of (high - low > 4 ? [1] : [1, 2, 5]).map((digit) => digit * 10 ** power)) {
+    for (const value of (room < 150 ? [1] : [1, 2, 5]).map((digit) => digit * 10 ** power)) {
       const at = x(value);
       if (at < left || at > right) continue;
       parts.push(svg('line', {class: 'grid', x1: at, x2: at, y1: 20, y2: bottom}));
@@ -284,6 +286,7 @@ for (const id of ['rate', 'latency']) {
   });
   $(id).addEventListener('pointerleave', () => { hovering.delete(id); if (latest) draw(); });
 }
+addEventListener('resize', () => { if (latest) draw(); });
 $('json').addEventListener('click', async (event) => { // the browser would ask for the page
   event.preventDefault();
   const text = JSON.stringify(latest, null, 2);

@@ -1,14 +1,11 @@
 #!/usr/bin/env bash
-# The metrics before the tools that read them in production, pinned: Prometheus' parser and linter (and promtool, where it is
-# installed), Etsy's statsd, and statsd_exporter with docs/statsd-mapping.yml. The same traffic must be the same number everywhere. Needs Rust, Go, Node with npm, and curl; what it
-# installs goes to a folder of its own ($PEERS, kept if it was given). With Chromium there, the page is looked at, too.
+# The metrics before those that read them in production: Prometheus' parser and linter (and promtool, where it is installed), Etsy's
+# statsd, and statsd_exporter with docs/statsd-mapping.yml. The same traffic must be the same number everywhere. Run by .ci/peers.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-PROMETHEUS=v0.54.1 PROMLINT=v1.20.2 EXPORTER=v0.30.0 ETSY=0.9.0
+. .ci/peers.d/lib.sh
 REQUESTS=3000
 
 work=$(mktemp -d)
-peers=${PEERS:-$work/peers}
 pids=()
 cleanup() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -16,78 +13,6 @@ cleanup() {
   rm -rf "$work"
 }
 trap cleanup EXIT
-step() { printf '\n== %s (%s s so far)\n' "$1" "$SECONDS"; }
-fail() { printf 'FAILED: %s\n' "$1" >&2; exit 1; }
-until_true() { # what, command…
-  local what=$1; shift
-  for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done
-  fail "waited in vain: $what"
-}
-equal() { # what, found, wanted
-  [ "$2" = "$3" ] || fail "$1: $2 instead of $3"
-  printf '%-72s %s\n' "$1" "$2"
-}
-
-step "tools"
-mkdir -p "$peers/bin" "$peers/promcheck" "$peers/etsy"
-if [ ! -x "$peers/bin/statsd_exporter" ]; then
-  GOBIN=$peers/bin go install "github.com/prometheus/statsd_exporter@$EXPORTER" 2>&1 | tail -3
-fi
-# promtool takes many minutes to build. What "promtool check metrics" runs is promlint; with it, the parser that scrapes.
-if [ ! -x "$peers/bin/promcheck" ]; then
-  (
-    cd "$peers/promcheck"
-    [ -f go.mod ] || go mod init promcheck
-    cat >main.go <<'EOF'
-package main
-
-import (
-	"bytes"
-	"fmt"
-	"io"
-	"os"
-
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/textparse"
-)
-
-func main() {
-	text, err := io.ReadAll(os.Stdin)
-	bad, series := err != nil, 0
-	parser := textparse.NewPromParser(text, labels.NewSymbolTable())
-	for {
-		entry, err := parser.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			fmt.Println("parser:", err)
-			os.Exit(1)
-		}
-		if entry == textparse.EntrySeries {
-			series++
-		}
-	}
-	problems, err := promlint.New(bytes.NewReader(text)).Lint()
-	for _, problem := range problems {
-		fmt.Println(problem.Metric, problem.Text)
-	}
-	fmt.Println(series, "series,", len(problems), "problems", err)
-	if bad || err != nil || len(problems) > 0 || series == 0 {
-		os.Exit(1)
-	}
-}
-EOF
-    go get "github.com/prometheus/prometheus/model/textparse@$PROMETHEUS" "github.com/prometheus/client_golang/prometheus/testutil/promlint@$PROMLINT"
-    go build -o "$peers/bin/promcheck" .
-  ) 2>&1 | tail -3
-fi
-[ -d "$peers/etsy/node_modules/statsd" ] ||
-  npm install --prefix "$peers/etsy" --no-audit --no-fund --omit=optional --silent "statsd@$ETSY"
-echo "Prometheus $PROMETHEUS, statsd_exporter $EXPORTER, Etsy's statsd $ETSY"
-cargo build --quiet --bin rustcorn
-program=${CARGO_TARGET_DIR:-target}/debug/rustcorn
 
 port() { node -e 'const s=require("dgram").createSocket("udp4");s.bind(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})'; }
 serve() { # name, statsd port → $master, $app, $admin
@@ -103,7 +28,7 @@ enable_backlog_metric = true
 handler = "hello"
 chaos_percent = 20
 EOF
-  "$program" "$work/$1.toml" 2>"$work/$1.log" &
+  "$PROGRAM" "$work/$1.toml" 2>"$work/$1.log" &
   master=$!
   pids+=("$master")
   until_true "rustcorn listens" grep -q 'Admin listening' "$work/$1.log"
@@ -126,22 +51,16 @@ sample() { awk -v name="$2" '$1 == name { print $2 + 0; found = 1 } END { if (!f
 total() { awk -v name="$2" 'index($1, name "{") == 1 { sum += $2 } END { print sum + 0 }' "$1"; }
 
 step "statsd_exporter with our mapping"
-"$peers/bin/statsd_exporter" --check-config --statsd.mapping-config=docs/statsd-mapping.yml 2>/dev/null || fail "the mapping"
+"$PEERS/statsd_exporter" --check-config --statsd.mapping-config=docs/statsd-mapping.yml 2>/dev/null || fail "the mapping"
 udp=$(port)
 web=$(port)
-"$peers/bin/statsd_exporter" --statsd.mapping-config=docs/statsd-mapping.yml --statsd.listen-udp="127.0.0.1:$udp" \
+"$PEERS/statsd_exporter" --statsd.mapping-config=docs/statsd-mapping.yml --statsd.listen-udp="127.0.0.1:$udp" \
   --statsd.listen-tcp= --web.listen-address="127.0.0.1:$web" 2>"$work/exporter.log" &
 pids+=($!)
 until_true "the exporter answers" curl -sf "http://127.0.0.1:$web/-/ready"
 serve exporter "$udp"
 traffic
 curl -s "$admin/metrics" >"$work/ours.txt"
-if command -v chromium >/dev/null; then
-  chromium --headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --dump-dom "$admin/status" >"$work/page.html" 2>/dev/null
-  [ "$(grep -o '<svg' "$work/page.html" | wc -l)" -eq 3 ] || fail "the page draws no charts"
-  grep -q '>ready</span>' "$work/page.html" || fail "the page shows no worker"
-  echo "the page draws itself in $(chromium --version 2>/dev/null)"
-fi
 kill -TERM "$master"
 wait "$master"
 exporter_has() { curl -s "http://127.0.0.1:$web/metrics" >"$work/exporter.txt"; [ "$(sample "$work/exporter.txt" peer_requests_total)" = "$REQUESTS" ]; }
@@ -160,10 +79,9 @@ equal "exporter: events without a mapping" "$(sample "$work/exporter.txt" statsd
 [ "$(sample "$work/exporter.txt" peer_backlog_count)" -gt 0 ] || fail "no backlog"
 
 step "Prometheus"
-"$peers/bin/promcheck" <"$work/ours.txt" || fail "Prometheus refuses /metrics"
-promtool=$(command -v promtool || echo "$peers/bin/promtool")
-if [ -x "$promtool" ]; then
-  "$promtool" check metrics <"$work/ours.txt" || fail "promtool refuses /metrics"
+"$PEERS/promcheck" <"$work/ours.txt" || fail "Prometheus refuses /metrics"
+if command -v promtool >/dev/null; then
+  promtool check metrics <"$work/ours.txt" || fail "promtool refuses /metrics"
   echo "promtool accepts it"
 fi
 
@@ -173,7 +91,7 @@ manage=$(port)
 cat >"$work/etsy.js" <<EOF
 { port: $udp, address: "127.0.0.1", mgmt_port: $manage, mgmt_address: "127.0.0.1", flushInterval: 3600000, deleteIdleStats: false }
 EOF
-node "$peers/etsy/node_modules/statsd/stats.js" "$work/etsy.js" >"$work/etsy.log" 2>&1 &
+node "$PEERS/statsd/stats.js" "$work/etsy.js" >"$work/etsy.log" 2>&1 &
 pids+=($!)
 ask() { # command of its management interface → what it says, up to END
   node -e 'const s=require("net").connect(+process.argv[1],"127.0.0.1");let t="";s.on("data",d=>{t+=d;if(/END\s*$/.test(t)){console.log(t);s.end()}});s.write(process.argv[2]+"\n")' "$manage" "$1"
