@@ -7,6 +7,8 @@
 #[cfg(feature = "otlp-grpc")]
 #[path = "otlp/h2.rs"]
 mod h2;
+#[path = "otlp/outage.rs"]
+mod outage;
 #[path = "otlp/receiver.rs"]
 mod receiver;
 #[path = "otlp/server.rs"]

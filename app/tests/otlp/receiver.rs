@@ -1,8 +1,9 @@
 //! An OTLP collector for tests: HTTP/1.1, decoded by what the specification's own files generate, and ill on demand.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -14,6 +15,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::PATIENCE;
 
@@ -25,6 +27,8 @@ pub(crate) enum Health {
     Status(u16),
     /// Takes requests and never answers.
     Hangs,
+    /// Takes requests and answers them once it is something else: a process that is stopped and continues.
+    Stopped,
     /// Closes each connection without an answer.
     Closes,
     /// Takes all, and says of so many spans of each request that it did not.
@@ -46,8 +50,21 @@ pub(crate) struct Received {
 
 struct Inner {
     health: Mutex<Health>,
+    recovered: Condvar,
     received: Mutex<Received>,
     changed: Condvar,
+    life: Mutex<Life>,
+    /// Bound and never listening, so that nobody else gets the port while the receiver is dead.
+    _port: Socket,
+}
+
+/// What dies when the receiver is killed.
+#[derive(Default)]
+struct Life {
+    /// How often it was killed. What was read in an earlier life is not answered in a later one.
+    deaths: usize,
+    listening: Option<(TcpListener, JoinHandle<()>)>,
+    streams: Vec<TcpStream>,
 }
 
 #[derive(Clone)]
@@ -58,19 +75,54 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start(health: Health) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let inner = Inner { health: Mutex::new(health), received: Mutex::default(), changed: Condvar::new() };
+        let (address, port) = reserve();
+        let inner = Inner {
+            health: Mutex::new(health),
+            recovered: Condvar::new(),
+            received: Mutex::default(),
+            changed: Condvar::new(),
+            life: Mutex::default(),
+            _port: port,
+        };
         let receiver = Self { address, inner: Arc::new(inner) };
-        let serving = receiver.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let serving = serving.clone();
+        receiver.live();
+        receiver
+    }
+
+    /// Listens, for the first time or again.
+    pub(crate) fn live(&self) {
+        let listener = TcpListener::bind(self.address).unwrap();
+        let (accepting, serving) = (listener.try_clone().unwrap(), self.clone());
+        let mut life = self.inner.life.lock().unwrap();
+        let deaths = life.deaths;
+        let thread = std::thread::spawn(move || {
+            while let Ok((stream, _)) = accepting.accept() {
+                let mut life = serving.inner.life.lock().unwrap();
+                if life.deaths > deaths {
+                    return;
+                }
+                life.streams.push(stream.try_clone().unwrap());
                 serving.inner.received.lock().unwrap().connections += 1;
-                std::thread::spawn(move || serving.serve(stream));
+                let serving = serving.clone();
+                std::thread::spawn(move || serving.serve(stream, deaths));
             }
         });
-        receiver
+        life.listening = Some((listener, thread));
+    }
+
+    /// As kill(1) does it: listener and connections are closed at once, and what was not answered never will be.
+    pub(crate) fn kill(&self) {
+        let mut life = self.inner.life.lock().unwrap();
+        life.deaths += 1;
+        for stream in life.streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both); // the other side may have closed it
+        }
+        let (listener, thread) = life.listening.take().expect("it lives");
+        drop(life);
+        SockRef::from(&listener).shutdown(Shutdown::Both).unwrap(); // ends the waiting for connections
+        thread.join().unwrap();
+        drop(listener);
+        assert!(TcpStream::connect(self.address).is_err(), "connections are refused");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -79,6 +131,7 @@ impl Receiver {
 
     pub(crate) fn becomes(&self, health: Health) {
         *self.inner.health.lock().unwrap() = health;
+        self.inner.recovered.notify_all();
     }
 
     pub(crate) fn received(&self) -> std::sync::MutexGuard<'_, Received> {
@@ -95,7 +148,7 @@ impl Receiver {
         }
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: TcpStream, deaths: usize) {
         let mut stream = BufReader::new(stream);
         while let Some(Request { path, body, compressed, key }) = request(&mut stream) {
             let mut received = self.received();
@@ -104,12 +157,20 @@ impl Receiver {
             received.keys.extend(key);
             drop(received);
             self.inner.changed.notify_all();
-            let health = *self.inner.health.lock().unwrap();
+            let stopped = |health: &mut Health| *health == Health::Stopped;
+            let health = *self.inner.recovered.wait_while(self.inner.health.lock().unwrap(), stopped).unwrap();
+            // Taken and answered, or neither: who is killed in between would leave the other side no way to know.
+            let life = self.inner.life.lock().unwrap();
+            if life.deaths > deaths {
+                return;
+            }
             let (status, answer) = match health {
                 Health::Well => (200, self.take(&path, &body, 0)),
                 Health::Rejects(count) => (200, self.take(&path, &body, count)),
                 Health::Status(status) => (status, Vec::new()),
+                Health::Stopped => unreachable!("waited for above"),
                 Health::Hangs => {
+                    drop(life);
                     drop(stream.read_to_end(&mut Vec::new())); // until the other side gives up
                     return;
                 }
@@ -138,6 +199,14 @@ impl Receiver {
         self.inner.changed.notify_all();
         answer.encode_to_vec()
     }
+}
+
+/// A port of 127.0.0.1 that is ours, whether somebody listens there or not.
+fn reserve() -> (SocketAddr, Socket) {
+    let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    port.set_reuse_address(true).unwrap(); // as std does for those that listen
+    port.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    (port.local_addr().unwrap().as_socket().unwrap(), port)
 }
 
 pub(crate) fn take_spans(received: &mut Received, request: ExportTraceServiceRequest) {
