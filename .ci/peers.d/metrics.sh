@@ -14,7 +14,25 @@ cleanup() {
 }
 trap cleanup EXIT
 
-port() { node -e 'const s=require("dgram").createSocket("udp4");s.bind(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})'; }
+# Neither peer can say which port the kernel chose for it, so two are chosen before; who comes too late for them starts again.
+port() { # free for TCP and for UDP
+  node -e 'const t=require("net").createServer().listen(0,"127.0.0.1",()=>{const p=t.address().port,u=require("dgram").createSocket("udp4");
+    u.on("error",()=>process.exit(1));u.bind(p,"127.0.0.1",()=>{console.log(p);u.close();t.close()})})'
+}
+peer() { # name, function that becomes it, command that succeeds once it serves… → $udp, $tcp
+  local name=$1 become=$2 pid; shift 2
+  for _ in 1 2 3 4 5; do
+    udp=$(port) && tcp=$(port) || continue
+    "$become" >"$work/$name.peer" 2>&1 &
+    pid=$!
+    pids+=("$pid")
+    until_true "$name serves, or ends" serves_or_ended "$pid" "$@"
+    kill -0 "$pid" 2>/dev/null && return
+  done
+  cat "$work/$name.peer" >&2
+  fail "$name does not start"
+}
+serves_or_ended() { local pid=$1; shift; "$@" || ! kill -0 "$pid"; }
 serve() { # name, statsd port → $master, $app, $admin
   cat >"$work/$1.toml" <<EOF
 bind = "127.0.0.1:0"
@@ -52,18 +70,18 @@ total() { awk -v name="$2" 'index($1, name "{") == 1 { sum += $2 } END { print s
 
 step "statsd_exporter with our mapping"
 "$PEERS/statsd_exporter" --check-config --statsd.mapping-config=docs/statsd-mapping.yml 2>/dev/null || fail "the mapping"
-udp=$(port)
-web=$(port)
-"$PEERS/statsd_exporter" --statsd.mapping-config=docs/statsd-mapping.yml --statsd.listen-udp="127.0.0.1:$udp" \
-  --statsd.listen-tcp= --web.listen-address="127.0.0.1:$web" 2>"$work/exporter.log" &
-pids+=($!)
-until_true "the exporter answers" curl -sf "http://127.0.0.1:$web/-/ready"
+exporter() {
+  exec "$PEERS/statsd_exporter" --statsd.mapping-config=docs/statsd-mapping.yml --statsd.listen-udp="127.0.0.1:$udp" \
+    --statsd.listen-tcp= --web.listen-address="127.0.0.1:$tcp"
+}
+exporter_serves() { curl -sf "http://127.0.0.1:$tcp/-/ready"; }
+peer statsd_exporter exporter exporter_serves
 serve exporter "$udp"
 traffic
 curl -s "$admin/metrics" >"$work/ours.txt"
 kill -TERM "$master"
 wait "$master"
-exporter_has() { curl -s "http://127.0.0.1:$web/metrics" >"$work/exporter.txt"; [ "$(sample "$work/exporter.txt" peer_requests_total)" = "$REQUESTS" ]; }
+exporter_has() { curl -s "http://127.0.0.1:$tcp/metrics" >"$work/exporter.txt"; [ "$(sample "$work/exporter.txt" peer_requests_total)" = "$REQUESTS" ]; }
 until_true "the exporter has all requests" exporter_has
 equal "answers that the client has" "$(grep -vc 000 "$work/codes")" "$REQUESTS"
 equal "/metrics rustcorn_requests_total" "$(sample "$work/ours.txt" rustcorn_requests_total)" "$REQUESTS"
@@ -86,17 +104,16 @@ if command -v promtool >/dev/null; then
 fi
 
 step "Etsy's statsd"
-udp=$(port)
-manage=$(port)
-cat >"$work/etsy.js" <<EOF
-{ port: $udp, address: "127.0.0.1", mgmt_port: $manage, mgmt_address: "127.0.0.1", flushInterval: 3600000, deleteIdleStats: false }
+etsy() {
+  cat >"$work/etsy.js" <<EOF
+{ port: $udp, address: "127.0.0.1", mgmt_port: $tcp, mgmt_address: "127.0.0.1", flushInterval: 3600000, deleteIdleStats: false }
 EOF
-node "$PEERS/statsd/stats.js" "$work/etsy.js" >"$work/etsy.log" 2>&1 &
-pids+=($!)
-ask() { # command of its management interface → what it says, up to END
-  node -e 'const s=require("net").connect(+process.argv[1],"127.0.0.1");let t="";s.on("data",d=>{t+=d;if(/END\s*$/.test(t)){console.log(t);s.end()}});s.write(process.argv[2]+"\n")' "$manage" "$1"
+  exec node "$PEERS/statsd/stats.js" "$work/etsy.js"
 }
-until_true "statsd answers" ask counters
+ask() { # command of its management interface → what it says, up to END
+  node -e 'const s=require("net").connect(+process.argv[1],"127.0.0.1");let t="";s.on("data",d=>{t+=d;if(/END\s*$/.test(t)){console.log(t);s.end()}});s.write(process.argv[2]+"\n")' "$tcp" "$1"
+}
+peer statsd etsy ask counters
 serve etsy "$udp"
 traffic
 kill -TERM "$master"
