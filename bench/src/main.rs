@@ -5,6 +5,7 @@ mod load;
 mod options;
 mod procfs;
 mod server;
+mod sink;
 mod suites;
 mod table;
 mod wrk;

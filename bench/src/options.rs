@@ -15,6 +15,7 @@ Usage: cargo run --release -p rustcorn-bench -- [OPTIONS] [SUITE…]
 Suites (all, if none is named):
   keepalive  64 connections that stay open: rate, latency, CPU time per request
   close      the same with a connection for each request
+  telemetry  CPU time per request without and with spans and statsd
   start      from exec to the first 200, with 4 workers
   kill       from kill -9 of the only worker to the next 200
   reload     failed requests and cut connections when reloaded under load
@@ -26,6 +27,7 @@ Options:
   --seconds N             Length of a run under load [default: 1]
   --reloads N             Reloads in the suite reload [default: 20]
   --rustcorn NAME=PATH    Measure this build of rustcorn; can be repeated to compare builds [default: built now]
+  --python PATH           Measure gunicorn + Flask + OpenTelemetry in telemetry, with this Python (bench/peers/flask/setup)
   --help                  Print this
 ";
 
@@ -38,12 +40,15 @@ pub(crate) struct Options {
     pub(crate) reloads: usize,
     /// Builds of rustcorn by name. Empty: the one of this tree.
     pub(crate) builds: Vec<(String, PathBuf)>,
+    /// Of an environment that has what bench/peers/flask/requirements.txt lists.
+    pub(crate) python: Option<PathBuf>,
 }
 
 impl Options {
     /// `None` is a call for help.
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>> {
-        let mut options = Self { suites: Vec::new(), rounds: 9, seconds: 1, reloads: 20, builds: Vec::new() };
+        let mut options =
+            Self { suites: Vec::new(), rounds: 9, seconds: 1, reloads: 20, builds: Vec::new(), python: None };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match &*argument {
@@ -55,6 +60,7 @@ impl Options {
                     let (name, path) = value.split_once('=').ok_or("--rustcorn takes NAME=PATH")?;
                     options.builds.push((name.to_owned(), path.into()));
                 }
+                "--python" => options.python = Some(value()?.into()),
                 "--help" | "-h" => return Ok(None),
                 name => match SUITES.iter().find(|suite| suite.name == name) {
                     Some(suite) => options.suites.push(*suite),

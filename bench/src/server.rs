@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -33,12 +33,27 @@ pub(crate) enum Kind {
     Rustcorn {
         binary: PathBuf,
         statsd: Option<SocketAddr>,
+        otlp: Option<Otlp>,
     },
     /// One process, whatever number of workers is asked for.
     BareHyper {
         binary: PathBuf,
     },
     Nginx,
+    /// gunicorn with one worker of this class, Flask, and OpenTelemetry, as in bench/peers/flask.
+    Flask {
+        python: PathBuf,
+        worker: &'static str,
+        statsd: SocketAddr,
+        otlp: Otlp,
+    },
+}
+
+/// A collector, and the share of requests that get spans.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Otlp {
+    pub(crate) to: SocketAddr,
+    pub(crate) ratio: &'static str,
 }
 
 impl Contender {
@@ -46,8 +61,13 @@ impl Contender {
     pub(crate) fn start(&self, workers: usize, cpu: Option<usize>) -> Result<Server> {
         let files = Files::new()?;
         let (mut command, quit) = match &self.kind {
-            Kind::Rustcorn { binary, statsd } => (rustcorn(binary, *statsd, workers, &files)?, Signal::SIGINT), // TERM drains
+            Kind::Rustcorn { binary, statsd, otlp } => {
+                (rustcorn(binary, *statsd, *otlp, workers, &files)?, Signal::SIGINT)
+            } // TERM drains
             Kind::BareHyper { binary } => (Command::new(binary), Signal::SIGTERM),
+            Kind::Flask { python, worker, statsd, otlp } => {
+                (flask(python, worker, *statsd, *otlp, workers), Signal::SIGTERM)
+            }
             Kind::Nginx => return self.start_nginx(workers, cpu, files),
         };
         let mut server = Server::spawn(&mut command, cpu, files, quit)?;
@@ -79,21 +99,57 @@ pub(crate) fn has_nginx() -> bool {
     Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn rustcorn(binary: &Path, statsd: Option<SocketAddr>, workers: usize, files: &Files) -> Result<Command> {
+fn rustcorn(
+    binary: &Path,
+    statsd: Option<SocketAddr>,
+    otlp: Option<Otlp>,
+    workers: usize,
+    files: &Files,
+) -> Result<Command> {
     let statsd = statsd.map_or_else(String::new, |to| format!("statsd_host = \"{to}\"\n"));
+    let otlp = otlp.map_or_else(String::new, |Otlp { to, ratio }| {
+        format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
+    });
     let text = format!(
-        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nrestart_backoff = 0\n{statsd}\n[app]\nhandler = \"hello\"\n"
+        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\nhandler = \"hello\"\n"
     );
     let mut command = Command::new(binary);
     command.arg(files.write("app.toml", &text)?);
-    // The settings of whoever runs this are not those to measure.
+    plain(&mut command);
+    Ok(command)
+}
+
+fn flask(python: &Path, worker: &str, statsd: SocketAddr, otlp: Otlp, workers: usize) -> Command {
+    let mut command = Command::new(python);
+    plain(&mut command);
+    command
+        .args([
+            "-m",
+            "gunicorn",
+            "--bind=127.0.0.1:0",
+            &format!("--workers={workers}"),
+            &format!("--worker-class={worker}"),
+        ])
+        .args([format!("--statsd-host={statsd}"), "app:app".to_owned()])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/flask")) // where its configuration is found
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", otlp.to))
+        .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+        .env("OTEL_TRACES_SAMPLER_ARG", otlp.ratio);
+    command
+}
+
+/// The settings of whoever runs this are not those to measure.
+fn plain(command: &mut Command) {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("RUSTCORN_") || ["PORT", "WEB_CONCURRENCY", "CHAOS_TARGET_PERCENT"].contains(&&*text) {
+        let prefixes = ["RUSTCORN_", "OTEL_", "GUNICORN_"];
+        if prefixes.iter().any(|prefix| text.starts_with(prefix))
+            || ["PORT", "WEB_CONCURRENCY", "CHAOS_TARGET_PERCENT"].contains(&&*text)
+        {
             command.env_remove(&name);
         }
     }
-    Ok(command)
 }
 
 /// The least that answers as the others do; no access log, and keep-alive connections without end.
@@ -189,13 +245,29 @@ impl Server {
         Ok(kill(raw(self.pid()), signal)?)
     }
 
+    /// Stops it, and gives what it wrote since it said where it listens.
+    pub(crate) fn stop(self) -> Result<Vec<String>> {
+        self.signal(self.quit)?;
+        let end = Instant::now() + PATIENCE;
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return Ok(lines),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("a server does not stop; it wrote {lines:#?}").into());
+                }
+            }
+        }
+    }
+
     /// Whether every process is gone within `time`: then nobody holds the pipe any more.
     fn ends_within(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(_) => {}
-                Err(error) => return error == std::sync::mpsc::RecvTimeoutError::Disconnected,
+                Err(error) => return error == RecvTimeoutError::Disconnected,
             }
         }
     }

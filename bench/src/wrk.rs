@@ -7,8 +7,8 @@ use crate::server::pinned;
 
 /// Connections for one worker, as in all published comparisons of this kind.
 pub(crate) const CONNECTIONS: usize = 64;
-/// The CPU of wrk.
-const CPU: usize = 1;
+/// The CPU of wrk, and of whatever else is not the server.
+pub(crate) const CPU: usize = 1;
 
 /// What one run of wrk saw.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]

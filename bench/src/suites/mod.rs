@@ -5,6 +5,7 @@ mod master;
 mod memory;
 mod reload;
 mod start;
+mod telemetry;
 mod throughput;
 
 use std::net::{Ipv4Addr, UdpSocket};
@@ -22,9 +23,10 @@ pub(crate) struct Suite {
     run: fn(&Bench<'_>) -> Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 7] = [
+pub(crate) const SUITES: [Suite; 8] = [
     Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
     Suite { name: "close", run: |bench| throughput::run(bench, true) },
+    Suite { name: "telemetry", run: telemetry::run },
     Suite { name: "start", run: start::run },
     Suite { name: "kill", run: kill::run },
     Suite { name: "reload", run: reload::run },
@@ -62,7 +64,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         builds.map(|(name, binary)| Contender {
             name: name.clone(),
-            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None, otlp: None },
         })
     }
 
@@ -72,7 +74,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         Ok(builds.map(move |(name, binary)| Contender {
             name: format!("{name}, statsd"),
-            kind: Kind::Rustcorn { binary: binary.clone(), statsd },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd, otlp: None },
         }))
     }
 
@@ -89,6 +91,17 @@ impl Bench<'_> {
     fn supervised(&self) -> impl Iterator<Item = Contender> {
         self.rustcorn().chain(self.nginx())
     }
+}
+
+/// One round: a turn of each server, starting with another one each time.
+fn in_turn<T>(contenders: &[Contender], first: usize, mut turn: impl FnMut(&Contender) -> Result<T>) -> Result<Vec<T>> {
+    let mut round: Vec<(usize, T)> = Vec::new();
+    for place in 0..contenders.len() {
+        let at = (first + place) % contenders.len();
+        round.push((at, turn(&contenders[at])?));
+    }
+    round.sort_by_key(|(at, _)| *at);
+    Ok(round.into_iter().map(|(_, turn)| turn).collect())
 }
 
 /// Lets time pass: where what happens meanwhile, or fails to happen, is what is measured.

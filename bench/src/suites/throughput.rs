@@ -9,7 +9,7 @@ use crate::instructions::Counter;
 use crate::load::warm_up;
 use crate::procfs::Machine;
 use crate::server::{CPU, Contender};
-use crate::suites::Bench;
+use crate::suites::{Bench, in_turn};
 use crate::table::{Table, figure, median, none, range};
 use crate::wrk::{self, CONNECTIONS, Load};
 
@@ -50,7 +50,7 @@ pub(super) fn run(bench: &Bench<'_>, close: bool) -> Result<()> {
     let (mut quiet, mut disturbed): (Vec<Round>, Vec<Round>) = Default::default();
     while quiet.len() < wanted && quiet.len() + disturbed.len() < wanted * ATTEMPTS {
         let first = quiet.len() + disturbed.len();
-        let round = round(&contenders, first, bench.options.seconds, close)?;
+        let round = in_turn(&contenders, first, |contender| turn(contender, bench.options.seconds, close))?;
         if round.iter().any(Turn::disturbed) { disturbed.push(round) } else { quiet.push(round) }
     }
     let counts = (quiet.len(), disturbed.len());
@@ -67,17 +67,6 @@ pub(super) fn run(bench: &Bench<'_>, close: bool) -> Result<()> {
         counts.1,
     );
     if close { Ok(()) } else { instructions(&contenders) }
-}
-
-/// Turns of all servers, in an order of its own.
-fn round(contenders: &[Contender], first: usize, seconds: u32, close: bool) -> Result<Round> {
-    let mut round: Vec<(usize, Turn)> = Vec::new();
-    for place in 0..contenders.len() {
-        let at = (first + place) % contenders.len();
-        round.push((at, turn(&contenders[at], seconds, close)?));
-    }
-    round.sort_by_key(|(at, _)| *at);
-    Ok(round.into_iter().map(|(_, turn)| turn).collect())
 }
 
 fn turn(contender: &Contender, seconds: u32, close: bool) -> Result<Turn> {
