@@ -1,0 +1,291 @@
+//! Sends a scenario's requests: one current-thread runtime for each thread, with users (closed loop) or arrivals (open loop).
+//!
+//! The [`Engine`] is what drives the threads; it may be called from one task of a control runtime. The threads share nothing
+//! while they work: each writes its own books, and hands them over when [`Engine::take`] asks.
+
+mod arrivals;
+mod connect;
+mod decoder;
+mod failure;
+mod http1;
+mod open;
+mod plan;
+mod slot;
+mod thread;
+mod user;
+mod values;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use arrivals::Schedule;
+
+use crate::engine::plan::Plan;
+use crate::engine::thread::Command;
+use crate::problem::Problem;
+use crate::scenario::{Host, Scenario};
+use crate::stats::{Clock, Interval};
+
+/// How to run a scenario.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Threads that send; 0: one for each CPU that may be used.
+    pub threads: usize,
+    /// Open loop: when arrivals come, from the start of the engine. None: closed loop, by [`Engine::set_users`].
+    pub schedule: Option<Schedule>,
+}
+
+/// Running threads. Dropped without [`Engine::stop`], they end at once and their last numbers are lost.
+pub struct Engine {
+    scenario: Arc<Scenario>,
+    shared: Arc<Shared>,
+    threads: Vec<Thread>,
+    cpu: CpuWatch,
+}
+
+struct Thread {
+    commands: mpsc::UnboundedSender<Command>,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// What threads tell the engine without being asked.
+pub(crate) struct Shared {
+    /// Running users, by thread and class.
+    users: Vec<Vec<AtomicU32>>,
+    /// Users so far, for their numbers.
+    numbers: AtomicU32,
+    /// Requests that may still be started; none: without end.
+    budget: Option<AtomicU64>,
+    /// Threads that have nothing left to do.
+    done: AtomicU32,
+    changed: Notify,
+    /// For the CPU clock of each thread; 0 until it runs.
+    tids: Vec<AtomicU32>,
+}
+
+impl Shared {
+    /// Takes one request from the budget, if there is one.
+    pub(crate) fn claim(&self) -> bool {
+        self.budget.as_ref().is_none_or(|left| left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok())
+    }
+
+    /// A number for a new user, from 1.
+    pub(crate) fn number(&self) -> u32 {
+        self.numbers.fetch_add(1, Relaxed).wrapping_add(1).max(1)
+    }
+
+    /// Whether no request may be started any more.
+    pub(crate) fn spent(&self) -> bool {
+        self.budget.as_ref().is_some_and(|left| left.load(Relaxed) == 0)
+    }
+}
+
+impl Engine {
+    /// Starts the threads. In a closed loop nothing is sent until [`Engine::set_users`].
+    pub fn start(scenario: Arc<Scenario>, options: EngineOptions) -> Result<Self, Problem> {
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let threads = match options.schedule {
+            Some(_) => threads.min(scenario.load.max_in_flight as usize),
+            None => threads,
+        };
+        let plan = Arc::new(Plan::new(&scenario, None)?);
+        let tls = connect::tls(&scenario)?;
+        let per_class = || scenario.classes.iter().map(|_| AtomicU32::new(0)).collect();
+        let shared = Arc::new(Shared {
+            users: (0..threads).map(|_| per_class()).collect(),
+            numbers: AtomicU32::new(0),
+            budget: scenario.load.requests.map(AtomicU64::new),
+            done: AtomicU32::new(0),
+            changed: Notify::new(),
+            tids: (0..threads).map(|_| AtomicU32::new(0)).collect(),
+        });
+        let clock = Clock::start();
+        let mut started = Vec::new();
+        for index in 0..threads {
+            let (sender, commands) = mpsc::unbounded_channel();
+            let setup = thread::Setup {
+                index,
+                threads,
+                clock,
+                scenario: Arc::clone(&scenario),
+                shared: Arc::clone(&shared),
+                plan: Arc::clone(&plan),
+                tls: tls.clone(),
+                schedule: options.schedule.clone(),
+                commands,
+            };
+            let handle = std::thread::Builder::new()
+                .name(format!("load-{index}"))
+                .spawn(move || thread::run(setup))
+                .map_err(|error| Problem::general(format!("cannot start thread {index} of {threads}: {error}")))?;
+            started.push(Thread { commands: sender, handle: Some(handle) });
+        }
+        Ok(Self { scenario, shared, threads: started, cpu: CpuWatch::new(threads) })
+    }
+
+    /// What is being run.
+    #[must_use]
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// How many users of each class (by position in the scenario) there should be. May be called at any time; users above the
+    /// target finish their request, or are stopped in it after the stop timeout.
+    pub fn set_users(&self, targets: &[u32]) {
+        let threads = self.threads.len();
+        for (index, thread) in self.threads.iter().enumerate() {
+            // Classes begin with another thread each, so that many classes of one user do not meet on the first one.
+            let share = |(class, target): (usize, &u32)| {
+                let turn = (index + threads - class % threads) % threads;
+                target / threads as u32 + u32::from(turn < *target as usize % threads)
+            };
+            thread.send(Command::Users(targets.iter().enumerate().map(share).collect()));
+        }
+    }
+
+    /// Running users of each class.
+    #[must_use]
+    pub fn users(&self) -> Vec<u32> {
+        let mut users = vec![0; self.scenario.classes.len()];
+        for thread in &self.shared.users {
+            for (sum, count) in users.iter_mut().zip(thread) {
+                *sum += count.load(Relaxed);
+            }
+        }
+        users
+    }
+
+    /// Sends everything to this host (`http://host:port/prefix`), or again to those of the scenario.
+    pub fn set_host(&self, host: Option<&str>) -> Result<(), Problem> {
+        let host = host.map(Host::parse).transpose().map_err(Problem::general)?;
+        let plan = Arc::new(Plan::new(&self.scenario, host.as_ref())?);
+        if plan.tls() && !self.scenario.uses_tls() {
+            // The threads were started without; an engine that may be sent anywhere is always prepared.
+            let tls = connect::client_config(&self.scenario)?;
+            self.threads.iter().for_each(|thread| thread.send(Command::Tls(Arc::clone(&tls))));
+        }
+        self.threads.iter().for_each(|thread| thread.send(Command::Plan(Arc::clone(&plan))));
+        Ok(())
+    }
+
+    /// How long a user that is not wanted any more may go on with its request; at first the scenario's `grace`.
+    pub fn set_stop_timeout(&self, timeout: Duration) {
+        self.threads.iter().for_each(|thread| thread.send(Command::StopTimeout(timeout)));
+    }
+
+    /// Everything since the last call, of all threads.
+    pub async fn take(&mut self) -> Interval {
+        self.collect(Command::Take).await
+    }
+
+    /// Waits until nothing is left to do: the requests are spent, or the schedule is at its end, and all answers are there.
+    pub async fn finished(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.shared.done.load(Relaxed) as usize == self.threads.len() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// CPU time of the threads since the last call, in percent of one CPU, averaged over the threads.
+    pub fn cpu(&mut self) -> f64 {
+        let each = self.cpu_by_thread();
+        each.iter().sum::<f64>() / each.len() as f64
+    }
+
+    /// The same for each thread.
+    pub fn cpu_by_thread(&mut self) -> Vec<f64> {
+        self.cpu.percent(&self.shared.tids)
+    }
+
+    /// Cuts [`Engine::stop`] short.
+    #[must_use]
+    pub fn aborter(&self) -> Aborter {
+        Aborter(self.threads.iter().map(|thread| thread.commands.clone()).collect())
+    }
+
+    /// Stops all users. Requests in flight get this long to finish; then they are unfinished.
+    pub async fn stop(mut self, timeout: Duration) -> Interval {
+        self.collect(|reply| Command::Stop { timeout, reply }).await
+    }
+
+    async fn collect(&mut self, command: impl Fn(oneshot::Sender<Interval>) -> Command) -> Interval {
+        let mut replies = Vec::new();
+        for thread in &self.threads {
+            let (sender, reply) = oneshot::channel();
+            thread.send(command(sender));
+            replies.push(reply);
+        }
+        let mut interval = Interval::empty(self.scenario.tasks.len());
+        for (reply, thread) in replies.into_iter().zip(&mut self.threads) {
+            match reply.await {
+                Ok(part) => interval.merge(part),
+                Err(_) => thread.fail(),
+            }
+        }
+        interval
+    }
+}
+
+/// Ends all requests in flight, whatever time they have left.
+pub struct Aborter(Vec<mpsc::UnboundedSender<Command>>);
+
+impl Aborter {
+    /// Does it.
+    pub fn abort(&self) {
+        for thread in &self.0 {
+            let _ = thread.send(Command::Abort); // one that has ended has nothing in flight
+        }
+    }
+}
+
+impl Thread {
+    fn send(&self, command: Command) {
+        // A thread that has ended has panicked; `collect` says so, and nothing else waits for an answer.
+        let _ = self.commands.send(command);
+    }
+
+    /// It ended without being asked to: what it panicked with goes on here.
+    fn fail(&mut self) {
+        if let Some(Err(panic)) = self.handle.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// CPU time of threads by `/proc/self/task/TID/schedstat`, in nanoseconds.
+struct CpuWatch {
+    since: Instant,
+    used: Vec<u64>,
+}
+
+impl CpuWatch {
+    fn new(threads: usize) -> Self {
+        Self { since: Instant::now(), used: vec![0; threads] }
+    }
+
+    fn percent(&mut self, tids: &[AtomicU32]) -> Vec<f64> {
+        let now = Instant::now();
+        let passed = now.duration_since(self.since).as_nanos().max(1) as f64;
+        self.since = now;
+        let mut percents = Vec::new();
+        for (used, tid) in self.used.iter_mut().zip(tids) {
+            let path = format!("/proc/self/task/{}/schedstat", tid.load(Relaxed));
+            // Not there before the thread runs and after its end: nothing was used.
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let total = text.split_ascii_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(*used);
+            percents.push((total - *used) as f64 * 100.0 / passed);
+            *used = total;
+        }
+        percents
+    }
+}

@@ -1,0 +1,15 @@
+//! A load generator: closed loop (users) and open loop (arrivals at a rate, latency from the intended start), for
+//! HTTP/1.1, HTTP/2 and TLS, with full histograms.
+//!
+//! It depends on no other crate of the workspace: it measures from outside. A [`Scenario`] says what to send, an [`Engine`]
+//! sends it, and [`Engine::take`] says what happened since the last time.
+
+pub mod engine;
+pub mod problem;
+pub mod scenario;
+pub mod stats;
+
+pub use engine::{Engine, EngineOptions};
+pub use problem::{Problem, Problems};
+pub use scenario::Scenario;
+pub use stats::Interval;
