@@ -4,10 +4,17 @@
 //! It depends on no other crate of the workspace: it measures from outside. A [`Scenario`] says what to send, an [`Engine`]
 //! sends it, and [`Engine::take`] says what happened since the last time.
 
+pub mod cli;
 pub mod engine;
+mod overrides;
 pub mod problem;
+pub mod progress;
+pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod stats;
+pub mod thresholds;
+mod verdict;
 
 pub use engine::{Engine, EngineOptions};
 pub use problem::{Problem, Problems};

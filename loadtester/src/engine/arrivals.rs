@@ -111,3 +111,6 @@ impl Schedule {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

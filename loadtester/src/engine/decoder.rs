@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 
+use crate::engine::answer::Answer;
 use crate::engine::failure::Failure;
 use crate::stats::ErrorKind;
 
@@ -9,8 +10,6 @@ use crate::stats::ErrorKind;
 const LONGEST_HEAD: usize = 64 << 10;
 /// Most header fields.
 const MOST_FIELDS: usize = 128;
-/// Most bytes of a body that are kept for `save`.
-const LONGEST_KEPT: usize = 1 << 20;
 
 /// Reads one answer after the other.
 #[derive(Default)]
@@ -21,12 +20,7 @@ pub(crate) struct Decoder {
     /// Bytes of this answer's head that may still come, interim answers included.
     to_head: bool,
     keep_body: bool,
-    pub(crate) status: u16,
-    /// Bytes of the body so far.
-    pub(crate) length: u64,
-    /// The body so far, if it is kept.
-    pub(crate) body: Vec<u8>,
-    reusable: bool,
+    pub(crate) answer: Answer,
     begun: bool,
 }
 
@@ -60,29 +54,23 @@ impl Decoder {
     pub(crate) fn begin(&mut self, to_head: bool, keep_body: bool) {
         self.state = State::Head;
         self.pending.clear();
-        self.body.clear();
-        (self.to_head, self.keep_body) = (to_head, keep_body);
-        (self.status, self.length, self.reusable, self.begun) = (0, 0, true, false);
+        (self.to_head, self.keep_body, self.begun) = (to_head, keep_body, false);
+        self.answer = Answer::default();
     }
 
     pub(crate) fn done(&self) -> bool {
-        self.state == State::Done
-    }
-
-    /// Whether the connection can take another request.
-    pub(crate) fn reusable(&self) -> bool {
-        self.reusable && self.done()
+        self.answer.complete
     }
 
     /// Whatever the answer said, the connection is not to be used again.
     pub(crate) fn spoil(&mut self) {
-        self.reusable = false;
+        self.answer.reusable = false;
     }
 
     /// Takes bytes as they come; calls `field` with each header field of the final answer.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], field: &mut impl FnMut(&str, &[u8])) -> Result<()> {
         self.begun |= !bytes.is_empty();
-        while !bytes.is_empty() && !self.done() {
+        while !bytes.is_empty() && self.state != State::Done {
             let used = match self.state {
                 State::Head => self.head(bytes, field)?,
                 State::Length(left) => {
@@ -104,16 +92,17 @@ impl Decoder {
             };
             bytes = &bytes[used..];
         }
-        // Nothing was asked for that this could be the answer to.
-        self.reusable &= bytes.is_empty();
+        self.answer.complete = self.state == State::Done;
+        // Nothing was asked for that more bytes could be the answer to.
+        self.answer.reusable &= bytes.is_empty();
         Ok(())
     }
 
     /// The connection is at its end.
     pub(crate) fn end(&mut self) -> Result<()> {
-        self.reusable = false;
+        self.answer.reusable = false;
         match self.state {
-            State::Close => self.state = State::Done,
+            State::Close => self.answer.complete = true,
             State::Done => {}
             _ if self.begun => {
                 return Err(Failure::new(ErrorKind::Incomplete, "connection closed in the middle of the answer"));
@@ -125,11 +114,7 @@ impl Decoder {
 
     fn take(&mut self, bytes: &[u8], most: u64) -> usize {
         let used = bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        self.length += used as u64;
-        if self.keep_body {
-            let room = LONGEST_KEPT - self.body.len();
-            self.body.extend_from_slice(&bytes[..used.min(room)]);
-        }
+        self.answer.take(&bytes[..used], self.keep_body);
         used
     }
 
@@ -199,13 +184,13 @@ impl Decoder {
         if (100..200).contains(&status) && status != 101 {
             return Ok(Some(length));
         }
-        self.status = status;
+        self.answer.status = status;
         let mut framing = Framing::default();
         for header in response.headers.iter() {
             framing.field(header.name, header.value)?;
             field(header.name, header.value);
         }
-        self.reusable = match response.version {
+        self.answer.reusable = match response.version {
             Some(1) => !framing.close,
             _ => framing.keep_alive && !framing.close,
         };
@@ -219,7 +204,7 @@ impl Decoder {
             Framing { length: Some(length), .. } => State::Length(length),
             _ => State::Close,
         };
-        self.reusable &= self.state != State::Close;
+        self.answer.reusable &= self.state != State::Close;
         Ok(Some(length))
     }
 }
@@ -269,3 +254,6 @@ impl Framing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,11 @@ impl Connection {
         Self { stream, decoder: Decoder::default() }
     }
 
+    /// Prepares for the answer to a request.
+    pub(crate) fn begin(&mut self, to_head: bool, keep_body: bool) {
+        self.decoder.begin(to_head, keep_body);
+    }
+
     /// Whether another request can be sent: neither an end nor a byte has come since the last answer. No system call if the
     /// kernel has not said that there is something.
     pub(crate) async fn ready(&mut self, local: &Local) -> bool {

@@ -3,11 +3,14 @@
 //! The [`Engine`] is what drives the threads; it may be called from one task of a control runtime. The threads share nothing
 //! while they work: each writes its own books, and hands them over when [`Engine::take`] asks.
 
+mod answer;
 mod arrivals;
+mod client;
 mod connect;
 mod decoder;
 mod failure;
 mod http1;
+mod http2;
 mod open;
 mod plan;
 mod slot;
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use arrivals::Schedule;
+pub use open::LEAD;
 
 use crate::engine::plan::Plan;
 use crate::engine::thread::Command;
@@ -87,11 +91,12 @@ impl Shared {
 impl Engine {
     /// Starts the threads. In a closed loop nothing is sent until [`Engine::set_users`].
     pub fn start(scenario: Arc<Scenario>, options: EngineOptions) -> Result<Self, Problem> {
-        let threads = match options.threads {
+        let EngineOptions { threads, schedule } = options;
+        let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let threads = match options.schedule {
+        let threads = match schedule {
             Some(_) => threads.min(scenario.load.max_in_flight as usize),
             None => threads,
         };
@@ -118,7 +123,7 @@ impl Engine {
                 shared: Arc::clone(&shared),
                 plan: Arc::clone(&plan),
                 tls: tls.clone(),
-                schedule: options.schedule.clone(),
+                schedule: schedule.clone(),
                 commands,
             };
             let handle = std::thread::Builder::new()
@@ -196,15 +201,23 @@ impl Engine {
         }
     }
 
-    /// CPU time of the threads since the last call, in percent of one CPU, averaged over the threads.
-    pub fn cpu(&mut self) -> f64 {
-        let each = self.cpu_by_thread();
-        each.iter().sum::<f64>() / each.len() as f64
+    /// How many threads there are.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads.len()
     }
 
-    /// The same for each thread.
-    pub fn cpu_by_thread(&mut self) -> Vec<f64> {
-        self.cpu.percent(&self.shared.tids)
+    /// CPU time of the threads since the last call of this or the next function, in percent of one CPU, averaged over the
+    /// threads.
+    pub fn cpu(&mut self) -> f64 {
+        let passed = self.cpu.since.elapsed().as_nanos().max(1) as f64;
+        let running: u64 = self.cpu_by_thread().iter().map(|cpu| cpu.running).sum();
+        running as f64 * 100.0 / passed / self.threads.len() as f64
+    }
+
+    /// CPU time of each thread since the last call.
+    pub fn cpu_by_thread(&mut self) -> Vec<ThreadCpu> {
+        self.cpu.since_last(&self.shared.tids)
     }
 
     /// Cuts [`Engine::stop`] short.
@@ -262,30 +275,47 @@ impl Thread {
     }
 }
 
-/// CPU time of threads by `/proc/self/task/TID/schedstat`, in nanoseconds.
+/// CPU time of a thread, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadCpu {
+    /// It ran.
+    pub running: u64,
+    /// It could have run, and something else had the CPU.
+    pub waiting: u64,
+}
+
+/// CPU times by `/proc/self/task/TID/schedstat` (proc(5)).
 struct CpuWatch {
     since: Instant,
-    used: Vec<u64>,
+    totals: Vec<ThreadCpu>,
 }
 
 impl CpuWatch {
     fn new(threads: usize) -> Self {
-        Self { since: Instant::now(), used: vec![0; threads] }
+        Self { since: Instant::now(), totals: vec![ThreadCpu::default(); threads] }
     }
 
-    fn percent(&mut self, tids: &[AtomicU32]) -> Vec<f64> {
-        let now = Instant::now();
-        let passed = now.duration_since(self.since).as_nanos().max(1) as f64;
-        self.since = now;
-        let mut percents = Vec::new();
-        for (used, tid) in self.used.iter_mut().zip(tids) {
-            let path = format!("/proc/self/task/{}/schedstat", tid.load(Relaxed));
+    fn since_last(&mut self, tids: &[AtomicU32]) -> Vec<ThreadCpu> {
+        self.since = Instant::now();
+        let mut list = Vec::new();
+        for (total, tid) in self.totals.iter_mut().zip(tids) {
             // Not there before the thread runs and after its end: nothing was used.
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let total = text.split_ascii_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(*used);
-            percents.push((total - *used) as f64 * 100.0 / passed);
-            *used = total;
+            let now = ThreadCpu::of(tid.load(Relaxed)).unwrap_or(*total);
+            let since = |now: u64, before: u64| now.saturating_sub(before);
+            list.push(ThreadCpu {
+                running: since(now.running, total.running),
+                waiting: since(now.waiting, total.waiting),
+            });
+            *total = now;
         }
-        percents
+        list
+    }
+}
+
+impl ThreadCpu {
+    fn of(tid: u32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).ok()?;
+        let mut fields = text.split_ascii_whitespace().map(|field| field.parse().ok());
+        Some(Self { running: fields.next()??, waiting: fields.next()?? })
     }
 }

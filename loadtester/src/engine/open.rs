@@ -12,6 +12,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::task::{spawn_local, yield_now};
 
 use crate::engine::Schedule;
@@ -20,7 +21,7 @@ use crate::engine::thread::{Local, Weights};
 use crate::engine::user::{Ended, User};
 
 /// The schedule begins this long after the clock, so that all threads are there.
-const LEAD: Duration = Duration::from_millis(10);
+pub const LEAD: Duration = Duration::from_millis(10);
 /// After so many arrivals in a row, users get a turn.
 const BATCH: usize = 32;
 
@@ -31,6 +32,9 @@ pub(crate) struct Dispatcher {
     weights: Weights,
     /// No more arrivals.
     exhausted: Cell<bool>,
+    stopped: Notify,
+    /// All arrivals that were due are accounted for.
+    ended: Cell<bool>,
 }
 
 /// The users of a class, and what waits for them.
@@ -60,7 +64,14 @@ impl Dispatcher {
         let lanes = scenario.split(share as u32).into_iter().map(lane).collect();
         let weights = Weights::new(scenario.classes.iter().map(|class| class.weight));
         let arrivals = schedule.share(local.index, threads, fastrand::Rng::new());
-        let dispatcher = Rc::new(Self { local, lanes, weights, exhausted: Cell::new(false) });
+        let dispatcher = Rc::new(Self {
+            local,
+            lanes,
+            weights,
+            exhausted: Cell::new(false),
+            stopped: Notify::new(),
+            ended: Cell::new(false),
+        });
         spawn_local(Rc::clone(&dispatcher).run(arrivals));
         dispatcher
     }
@@ -73,11 +84,22 @@ impl Dispatcher {
         for arrival in arrivals {
             let due = (LEAD + arrival).as_nanos() as u64;
             while now < due && !self.exhausted.get() {
-                timer.wait(due - now).await.expect("an open timer can be waited for");
+                tokio::select! {
+                    waited = timer.wait(due - now) => waited.expect("an open timer can be waited for"),
+                    () = self.stopped.notified() => {}
+                }
                 now = clock.now();
                 batch = 0;
             }
-            if self.exhausted.get() || !self.local.shared.claim() {
+            if self.exhausted.get() {
+                // Stopped: what was due before is accounted for, what would have come later is not.
+                if due > now || !self.local.shared.claim() {
+                    break;
+                }
+                self.local.recorder.borrow_mut().missed();
+                continue;
+            }
+            if !self.local.shared.claim() {
                 break;
             }
             self.dispatch(due, now);
@@ -89,6 +111,8 @@ impl Dispatcher {
             }
         }
         self.stop();
+        self.ended.set(true);
+        self.local.gone.notify_one();
     }
 
     fn dispatch(self: &Rc<Self>, due: u64, now: u64) {
@@ -142,12 +166,12 @@ impl Dispatcher {
         for lane in &self.lanes {
             lane.borrow_mut().idle.drain(..).for_each(|desk| desk.slot.leave(u64::MAX));
         }
-        self.local.gone.notify_one();
+        self.stopped.notify_one();
     }
 
-    /// Whether no arrival is to come.
+    /// Whether no arrival is to come, and all that came are accounted for.
     pub(crate) fn over(&self) -> bool {
-        self.exhausted.get()
+        self.ended.get()
     }
 
     /// Arrivals that nobody was left to take.

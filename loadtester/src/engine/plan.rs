@@ -86,11 +86,9 @@ impl PlannedTask {
         }
         buffer.clear();
         self.head.render(buffer, |variable| values.get(variable));
-        for (number, (name, value)) in values.cookies.iter().enumerate() {
-            buffer.extend_from_slice(if number == 0 { b"\r\ncookie: " } else { b"; " });
-            buffer.extend_from_slice(name.as_bytes());
-            buffer.push(b'=');
-            buffer.extend_from_slice(value);
+        if !values.cookies.is_empty() {
+            buffer.extend_from_slice(b"\r\ncookie: ");
+            buffer.extend_from_slice(&values.cookie());
         }
         if let Some(trace) = values.trace {
             buffer.extend_from_slice(b"\r\ntraceparent: ");

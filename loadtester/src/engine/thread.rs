@@ -126,7 +126,8 @@ async fn serve(setup: Setup) {
             _ = sweep.tick() => local.sweep(),
             () = local.gone.notified() => {}
         }
-        if !local.idle() {
+        let over = dispatcher.as_ref().map_or_else(|| local.shared.spent(), |dispatcher| dispatcher.over());
+        if !local.idle() || (dispatcher.is_some() && !over) {
             continue;
         }
         if let Some(reply) = stop.take() {
@@ -135,7 +136,6 @@ async fn serve(setup: Setup) {
             drop(reply.send(local.recorder.borrow_mut().take())); // as above
             return;
         }
-        let over = dispatcher.as_ref().map_or_else(|| local.shared.spent(), |dispatcher| dispatcher.over());
         if over && !done {
             done = true;
             local.shared.done.fetch_add(1, Release);

@@ -4,9 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::connect::Stream;
+use crate::engine::client::Client;
 use crate::engine::failure::Failure;
-use crate::engine::http1::Connection;
 use crate::engine::plan::Plan;
 use crate::engine::slot::{Phase, Signal, Slot};
 use crate::engine::thread::Local;
@@ -25,7 +24,7 @@ pub(crate) struct User {
     class: usize,
     values: Values,
     plan: Arc<Plan>,
-    connection: Option<Connection>,
+    connection: Option<Client>,
     /// Of what has to be written anew for each request.
     buffer: Vec<u8>,
     /// Tasks that are done at the start, done so far; then the place in the sequence.
@@ -90,7 +89,6 @@ impl User {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "thinking is what users do")]
     async fn pause(&self, until: u64) -> bool {
         self.slot.unless_leaving(tokio::time::sleep_until(self.local.clock.instant(until).into())).await
     }
@@ -130,13 +128,12 @@ impl User {
         let end = local.clock.now();
         let phase = slot.phase();
         slot.idle();
-        let reusable = self.connection.as_ref().is_some_and(|connection| connection.decoder.reusable());
-        let (status, bytes) = match &self.connection {
-            Some(connection) if phase == Phase::Requesting && connection.decoder.status != 0 => {
-                (Some(connection.decoder.status), connection.decoder.length)
-            }
-            _ => (None, 0),
-        };
+        // In any other phase, the answer of the connection is that to the request before.
+        let answer = self.connection.as_ref().filter(|_| phase == Phase::Requesting).map(Client::answer);
+        let reusable =
+            answer.is_some_and(|answer| answer.reusable && answer.complete) && local.scenario.client.keepalive;
+        let (status, bytes) = answer.map_or((None, 0), |answer| (Some(answer.status), answer.length));
+        let status = status.filter(|status| *status > 0);
         let error = match result {
             Ok(Ok(())) => self.judge(task),
             Ok(Err(failure)) => Some((failure.kind, failure.message)),
@@ -165,11 +162,11 @@ impl User {
 
     /// What is wrong with a complete answer.
     fn judge(&mut self, task: &Task) -> Option<(ErrorKind, String)> {
-        let decoder = &self.connection.as_ref()?.decoder;
-        if !task.expect.allows(decoder.status) {
-            return Some((ErrorKind::Status, format!("status {}", decoder.status)));
+        let answer = self.connection.as_ref()?.answer();
+        if !task.expect.allows(answer.status) {
+            return Some((ErrorKind::Status, format!("status {}", answer.status)));
         }
-        let missing = self.values.body(task, &decoder.body)?;
+        let missing = self.values.body(task, &answer.body)?;
         Some((ErrorKind::Missing, format!("no value for {missing:?} in the answer")))
     }
 
@@ -179,29 +176,27 @@ impl User {
         {
             self.connection = None;
         }
+        let local = &self.local;
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
-                let began = self.local.clock.now().max(start);
-                let limit = began + self.local.scenario.client.connect_timeout.as_nanos() as u64;
+                let began = local.clock.now().max(start);
+                let limit = began + local.scenario.client.connect_timeout.as_nanos() as u64;
                 self.slot.set(Phase::Connecting, deadline.min(limit));
-                let stream: Stream = self.local.connector.open(&self.plan.hosts[self.class]).await?;
+                let stream = local.connector.open(&self.plan.hosts[self.class]).await?;
+                let client = Client::open(stream, local.scenario.client.http).await?;
                 self.slot.set(Phase::Requesting, deadline);
-                self.local.recorder.borrow_mut().connected(self.local.clock.now() - began);
-                self.connection.insert(Connection::new(stream))
+                local.recorder.borrow_mut().connected(local.clock.now() - began);
+                self.connection.insert(client)
             }
         };
-        let planned = &self.plan.tasks[at];
-        let bytes = planned.bytes(&self.values, &mut self.buffer);
-        connection.decoder.begin(planned.to_head, planned.keep_body);
-        let values = &mut self.values;
-        connection.exchange(&self.local, bytes, |name, value| values.field(at, name, value)).await
+        connection.exchange(local, &self.plan, at, &mut self.values, &mut self.buffer).await
     }
 
     /// Gives up the connection; after a complete answer, when the server has closed it.
     async fn close(&mut self) {
         if let Some(mut connection) = self.connection.take()
-            && connection.decoder.done()
+            && connection.answer().complete
             && !self.local.scenario.client.keepalive
         {
             self.slot.set(Phase::Idle, u64::MAX);

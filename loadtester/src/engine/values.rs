@@ -34,7 +34,14 @@ impl Values {
         }
     }
 
-    /// Takes a field of an answer: cookies, and what is to be saved. Whether it was one of the latter.
+    /// The value of a `Cookie` field.
+    pub(crate) fn cookie(&self) -> Vec<u8> {
+        let pairs: Vec<Vec<u8>> =
+            self.cookies.iter().map(|(name, value)| [name.as_bytes(), b"=", value].concat()).collect();
+        pairs.join(&b"; "[..])
+    }
+
+    /// Takes a field of an answer: cookies, and what is to be saved.
     pub(crate) fn field(&mut self, task: usize, name: &str, value: &[u8]) {
         if name.len() == 10 && self.scenario.client.cookies && name.eq_ignore_ascii_case("set-cookie") {
             self.set_cookie(value);
@@ -111,3 +118,6 @@ impl Trace {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

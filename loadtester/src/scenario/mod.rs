@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use read::header;
 pub use template::{Template, Variable, VariableSource};
+pub(crate) use value::parse_expect;
 pub use value::{Host, parse_duration};
 
 use crate::problem::{Problem, Problems};
@@ -279,6 +281,35 @@ impl Scenario {
     }
 }
 
+impl Load {
+    /// How long it lasts, if that is known before.
+    #[must_use]
+    pub fn length(&self) -> Option<Duration> {
+        if self.stages.is_empty() { self.duration } else { Some(self.stages.iter().map(|stage| stage.duration).sum()) }
+    }
+
+    /// Closed loop: how many users there should be at this time.
+    #[must_use]
+    pub fn users_at(&self, time: Duration) -> u32 {
+        if self.stages.is_empty() {
+            if time >= self.ramp_up {
+                return self.users;
+            }
+            let share = time.as_secs_f64() / self.ramp_up.as_secs_f64();
+            return ((f64::from(self.users) * share).floor() as u32).max(1);
+        }
+        let (mut start, mut from) = (Duration::ZERO, 0.0);
+        for stage in &self.stages {
+            if time < start + stage.duration {
+                let share = (time - start).as_secs_f64() / stage.duration.as_secs_f64();
+                return (from + (stage.target - from) * share).floor() as u32;
+            }
+            (start, from) = (start + stage.duration, stage.target);
+        }
+        from as u32
+    }
+}
+
 /// Longest time of a request, if the scenario does not say.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -317,3 +348,6 @@ impl Default for Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,8 @@ fn add_class(
     let start = scenario.tasks.len();
     for table in tables {
         let task = task(table, scenario.classes.len(), defaults, variables, folder);
-        let same = |other: &Task| other.name == task.name && other.method == task.method;
+        // Without a name there was a mistake that is told already.
+        let same = |other: &Task| !task.name.is_empty() && other.name == task.name && other.method == task.method;
         if scenario.tasks[start..].iter().any(same) {
             let text =
                 format!("the class has a task {} {:?} already; give one of them another name", task.method, task.name);
@@ -217,7 +218,7 @@ fn expect(table: &Table<'_>) -> Option<Expect> {
 fn headers(table: &Table<'_>, variables: &[Variable]) -> Vec<(http::HeaderName, Template)> {
     let mut headers = Vec::new();
     for (name, value, at) in table.entries("headers") {
-        match header(name, value, variables) {
+        match header_value(name, value, variables) {
             Ok(header) => headers.push(header),
             Err(text) => table.problem(at, &format!("headers.{name}"), &text),
         }
@@ -225,14 +226,22 @@ fn headers(table: &Table<'_>, variables: &[Variable]) -> Vec<(http::HeaderName, 
     headers
 }
 
-fn header(name: &str, value: &DeValue<'_>, variables: &[Variable]) -> Result<(http::HeaderName, Template), String> {
-    let value = text_or_number(value)?;
-    http::HeaderValue::from_str(&value).map_err(|_| "the value has characters that a header cannot have".to_owned())?;
-    Ok((header_name(name)?, Template::parse(&value, variables, Place::Header)?))
+fn header_value(
+    name: &str,
+    value: &DeValue<'_>,
+    variables: &[Variable],
+) -> Result<(http::HeaderName, Template), String> {
+    header(name, &text_or_number(value)?, variables)
+}
+
+/// A header field, if it is the user's to set.
+pub(crate) fn header(name: &str, value: &str, variables: &[Variable]) -> Result<(http::HeaderName, Template), String> {
+    http::HeaderValue::from_str(value).map_err(|_| "the value has characters that a header cannot have".to_owned())?;
+    Ok((header_name(name)?, Template::parse(value, variables, Place::Header)?))
 }
 
 /// A name that is the user's to set.
-pub(crate) fn header_name(name: &str) -> Result<http::HeaderName, String> {
+fn header_name(name: &str) -> Result<http::HeaderName, String> {
     let name = http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no name of a header"))?;
     let taken = [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING, http::header::CONNECTION];
     if taken.contains(&name) {

@@ -153,7 +153,7 @@ impl<'a> Table<'a> {
     }
 
     /// Tables in an array (`[[key]]`), with their paths.
-    pub(crate) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+    pub(crate) fn tables(&self, key: &'static str) -> Vec<Self> {
         let Some((value, at)) = self.get(key) else { return Vec::new() };
         let DeValue::Array(items) = value else {
             self.problem(at, key, &format!("expected an array of tables ([[{key}]]), found {}", value.type_str()));
@@ -164,7 +164,7 @@ impl<'a> Table<'a> {
             match item.get_ref() {
                 DeValue::Table(table) => {
                     let path = format!("{}{key}[{}].", self.path, index + 1);
-                    tables.push(Table::new(self.found, path, table, item.span()));
+                    tables.push(Self::new(self.found, path, table, item.span()));
                 }
                 other => self.problem(item.span().start, key, &format!("expected a table, found {}", other.type_str())),
             }

@@ -56,16 +56,18 @@ pub(crate) fn parse_url(text: &str) -> Result<(Host, String), String> {
     if authority.as_str().contains('@') {
         return Err(format!("{text:?} has a user in it; send an Authorization header instead"));
     }
-    let port = match authority.port() {
-        Some(port) if port.as_u16() > 0 => port.as_u16(),
-        None if !authority.as_str().ends_with(':') => {
+    // `Uri` passes over a port that is no number below 65536.
+    let written = authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':'));
+    let port = match written.map(str::parse::<u16>) {
+        None => {
             if tls {
                 443
             } else {
                 80
             }
         }
-        _ => return Err(format!("{text:?} has no valid port; {example}")),
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => return Err(format!("{text:?} has no valid port; {example}")),
     };
     let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);

@@ -163,6 +163,8 @@ pub struct Connections {
 /// What came between the schedule of an open loop and the wire.
 #[derive(Clone, Debug)]
 pub struct ScheduleStats {
+    /// Arrivals that were due, whatever became of them.
+    pub due: u64,
     /// Arrivals that found all permitted connections in use, and waited.
     pub queued: u64,
     /// µs by which the generator itself was late: from the intended start until the arrival was taken up.
@@ -195,7 +197,7 @@ impl Interval {
             unfinished: 0,
             unstarted: 0,
             connections: Connections { opened: 0, time: histogram() },
-            schedule: ScheduleStats { queued: 0, late: histogram(), delay: histogram() },
+            schedule: ScheduleStats { due: 0, queued: 0, late: histogram(), delay: histogram() },
             slowest: Vec::new(),
         }
     }
@@ -220,6 +222,7 @@ impl Interval {
         self.unstarted += other.unstarted;
         self.connections.opened += other.connections.opened;
         add(&mut self.connections.time, &other.connections.time);
+        self.schedule.due += other.schedule.due;
         self.schedule.queued += other.schedule.queued;
         add(&mut self.schedule.late, &other.schedule.late);
         add(&mut self.schedule.delay, &other.schedule.delay);
@@ -288,3 +291,6 @@ impl TaskStats {
 pub(crate) fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
     to.add(from).expect("a histogram that grows takes any value");
 }
+
+#[cfg(test)]
+mod tests;

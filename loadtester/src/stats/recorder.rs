@@ -141,8 +141,15 @@ impl Recorder {
 
     /// An arrival was taken up, so late.
     pub(crate) fn arrival(&mut self, late: u64, queued: bool) {
+        self.interval.schedule.due += 1;
         self.interval.schedule.queued += u64::from(queued);
         record(&mut self.interval.schedule.late, late);
+    }
+
+    /// An arrival was due, and the test ended before it was taken up.
+    pub(crate) fn missed(&mut self) {
+        self.interval.schedule.due += 1;
+        self.interval.unstarted += 1;
     }
 
     /// An arrival was started, so long after its intended start.
