@@ -21,6 +21,7 @@ Suites (all, if none is named):
   reload     failed requests and cut connections when reloaded under load
   memory     memory of an idle worker, before and after load
   master     CPU time of the master: 64 idle workers, and full load
+  client     CPU time per request of load generators: rustcorn-loadtester, wrk, oha, Locust
 
 Options:
   --rounds N              Times that each server has its turn [default: 9]
@@ -107,7 +108,7 @@ impl Programs {
     }
 }
 
-fn cargo_build(package: &[&str]) -> Result<()> {
+pub(crate) fn cargo_build(package: &[&str]) -> Result<()> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

@@ -306,15 +306,19 @@ pub(crate) fn pinned<T>(cpu: Option<usize>, spawn: impl FnOnce() -> T) -> Result
 }
 
 /// A directory of our own, removed on drop.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rustcorn-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let dir = env::temp_dir().join(name);
         fs::create_dir(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
         Ok(Self(dir))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {

@@ -45,7 +45,7 @@ pub(crate) fn run(port: u16, seconds: u32, close: bool, connections: usize) -> R
 
 fn parse(text: &str) -> Option<Load> {
     let after = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name).map(str::trim));
-    let requests = text.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse().ok())?;
+    let requests = requests(text)? as u64;
     let errors = after("Socket errors:").map_or(0, |list| list.split(',').filter_map(last_number).sum());
     Some(Load {
         requests,
@@ -54,6 +54,11 @@ fn parse(text: &str) -> Option<Load> {
         p99: microseconds(after("99%")?)?,
         failed: errors + after("Non-2xx or 3xx responses:").and_then(last_number).unwrap_or(0),
     })
+}
+
+/// From `61279 requests in 3.02s`.
+pub(crate) fn requests(text: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse().ok())
 }
 
 /// `connect 0` is 0.

@@ -150,11 +150,17 @@ impl Books {
     fn report(self, ended_by: EndedBy, stopped: Duration) -> Report {
         let open = self.schedule.is_some();
         let load = &self.scenario.load;
-        // Rates are by the time in which requests were started; what came in the grace time belongs to them.
-        let planned = load.length().filter(|_| open && ended_by == EndedBy::Duration);
-        let duration = planned.unwrap_or(stopped).as_secs_f64().max(1e-6);
         let elapsed = self.last.as_secs_f64();
         let sum = self.sum;
+        let started = wall_clock() - elapsed;
+        // Rates are by the time in which requests were started; what came in the grace time belongs to them.
+        let last_end = sum.tasks.iter().filter_map(|task| task.last_end).reduce(f64::max);
+        let duration = match (ended_by, load.length(), last_end) {
+            (EndedBy::Duration, Some(length), _) if open => length.as_secs_f64(),
+            (EndedBy::Requests, _, Some(last_end)) => last_end - started,
+            _ => stopped.as_secs_f64(),
+        };
+        let duration = duration.max(1e-6);
         let mut total = TaskStats::empty();
         let mut tasks = Vec::new();
         for (task, stats) in self.scenario.tasks.iter().zip(sum.tasks) {
@@ -162,7 +168,6 @@ impl Books {
             let class = &self.scenario.classes[task.class].name;
             tasks.push(TaskReport::new(class, &task.name, task.method.as_str(), stats, open, duration));
         }
-        let started = wall_clock() - elapsed;
         let mut errors: Vec<ErrorReport> = sum
             .failures
             .into_iter()

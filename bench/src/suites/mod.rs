@@ -1,5 +1,6 @@
 //! The suites: what is measured, each in a file of its own.
 
+mod client;
 mod kill;
 mod master;
 mod memory;
@@ -23,7 +24,7 @@ pub(crate) struct Suite {
     run: fn(&Bench<'_>) -> Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 8] = [
+pub(crate) const SUITES: [Suite; 9] = [
     Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
     Suite { name: "close", run: |bench| throughput::run(bench, true) },
     Suite { name: "telemetry", run: telemetry::run },
@@ -32,6 +33,7 @@ pub(crate) const SUITES: [Suite; 8] = [
     Suite { name: "reload", run: reload::run },
     Suite { name: "memory", run: memory::run },
     Suite { name: "master", run: master::run },
+    Suite { name: "client", run: client::run },
 ];
 
 /// What the suites have in common.

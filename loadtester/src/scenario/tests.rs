@@ -76,6 +76,19 @@ fn a_scenario_is_read() {
 }
 
 #[test]
+fn the_examples_of_the_documents_are_scenarios() {
+    let page = include_str!("../../../docs/loadtester.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let scenario = Scenario::from_text("docs", rest.split_once("```").unwrap().0).unwrap();
+    assert_eq!((scenario.classes.len(), scenario.tasks.len()), (2, 3));
+    let hello = Scenario::from_text("hello.toml", include_str!("../../hello.toml")).unwrap();
+    assert_eq!(hello.classes.len(), 2);
+    let parsed =
+        scenario.thresholds.iter().chain(&hello.thresholds).map(|text| crate::thresholds::Threshold::parse(text));
+    assert_eq!(parsed.filter(Result::is_ok).count(), 4);
+}
+
+#[test]
 fn each_mistake_names_its_line_its_key_and_a_remedy() {
     let text = r#"
 userz = 3

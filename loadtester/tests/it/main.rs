@@ -1,6 +1,9 @@
 //! Black-box tests: the library and the program against a server that knows exactly what it was sent and how long it took.
 
+#![allow(clippy::unwrap_used)] // allow-unwrap-in-tests does not see that a test's helpers are tests, too
+
 mod accuracy;
+mod dependencies;
 mod errors;
 mod open_loop;
 mod program;

@@ -121,7 +121,7 @@ fn serve(mut stream: TcpStream, books: &Books) -> std::io::Result<()> {
             }
             "status" => answer(rest.parse().unwrap(), "", "")?,
             "chunked" => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")?
+                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")?;
             }
             "close" => return stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello"),
             "half" => return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello"),
