@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod engine;
+pub mod locust;
 mod overrides;
 pub mod problem;
 pub mod progress;
