@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::locust;
 use crate::overrides;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -56,6 +57,7 @@ fn command() -> Command {
                 .arg(Arg::new("result").value_name("RESULT.JSON").required(true).help("What run --json wrote"))
                 .args(outputs()),
         )
+        .subcommands(locust::args::commands())
 }
 
 fn outputs() -> [Arg; 3] {
@@ -69,6 +71,10 @@ fn outputs() -> [Arg; 3] {
 
 /// Does what the arguments say; the first one is the program.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match locust::args::or_by_environment(arguments.into_iter().collect()) {
+        Ok(arguments) => arguments,
+        Err(failure) => return failure.exit(),
+    };
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {
@@ -80,29 +86,33 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match matches.subcommand() {
         Some(("run", matches)) => run_command(matches),
         Some(("report", matches)) => report_command(matches),
+        Some(("worker", matches)) => locust::args::worker(matches),
+        Some(("locustfile", matches)) => locust::args::locustfile(matches),
         _ => unreachable!("clap demands one of the subcommands"),
     };
-    ExitCode::from(result.unwrap_or_else(|failure| {
-        for line in failure.text.lines() {
-            eprintln!("Error: {line}");
-        }
-        failure.code
-    }))
+    result.map_or_else(Failure::exit, ExitCode::from)
 }
 
 /// What went wrong, and the exit code for it.
-struct Failure {
+pub(crate) struct Failure {
     text: String,
     code: u8,
 }
 
 impl Failure {
-    const fn usage(text: String) -> Self {
+    pub(crate) const fn usage(text: String) -> Self {
         Self { text, code: USAGE }
     }
 
-    const fn run(text: String) -> Self {
+    pub(crate) const fn run(text: String) -> Self {
         Self { text, code: FAILED }
+    }
+
+    fn exit(self) -> ExitCode {
+        for line in self.text.lines() {
+            eprintln!("Error: {line}");
+        }
+        ExitCode::from(self.code)
     }
 }
 

@@ -1,22 +1,29 @@
 //! The subcommands `worker` and `locustfile`, and the environment variables that make the program a worker without one.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::connection::plain;
 use super::worker::{self, Options};
 use super::{health, locustfile};
+use crate::cli::{Failure, OK};
 use crate::scenario::{Host, Scenario};
 
 /// Of a locust master.
 const MASTER_PORT: u16 = 5557;
 
-/// `rustcorn-loadtester worker`.
-pub fn worker_command() -> Command {
+/// Both subcommands.
+pub(crate) fn commands() -> [Command; 2] {
+    [worker_command(), locustfile_command()]
+}
+
+fn worker_command() -> Command {
     Command::new("worker")
         .about("Work for a Locust master")
         .after_help(
@@ -55,41 +62,37 @@ pub fn worker_command() -> Command {
         ])
 }
 
-/// `rustcorn-loadtester locustfile`.
-pub fn locustfile_command() -> Command {
+fn locustfile_command() -> Command {
     Command::new("locustfile")
         .about("Print the locustfile that a Locust master needs for a scenario")
         .arg(Arg::new("scenario").value_name("SCENARIO.TOML").value_parser(value_parser!(PathBuf)).required(true))
 }
 
-/// What `LOCUST_MODE` asks for, if the program was called without arguments.
-pub fn by_environment(env: impl Fn(&str) -> Option<String>) -> Option<ExitCode> {
-    let mode = env("LOCUST_MODE").filter(|mode| !mode.is_empty())?;
+/// The arguments, or if there are none, what `LOCUST_MODE` asks for.
+pub(crate) fn or_by_environment(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    let Some(mode) = env("LOCUST_MODE").filter(|_| arguments.len() == 1) else { return Ok(arguments) };
     let advice = match mode.as_str() {
         "worker" => {
-            let matches = worker_command().get_matches_from(["worker"]);
-            return Some(run_worker(&matches, env));
+            arguments.push("worker".into());
+            return Ok(arguments);
         }
         "master" => {
-            "the master is Locust itself; make its locustfile with `rustcorn-loadtester locustfile SCENARIO.TOML > locustfile.py`, and start \
-             it with `locust --master --enable-rebalancing -f locustfile.py`"
+            "the master is Locust itself; make its locustfile with `rustcorn-loadtester locustfile SCENARIO.TOML > locustfile.py`, \
+             and start it with `locust --master --enable-rebalancing -f locustfile.py`"
         }
         "standalone" => "use `rustcorn-loadtester run SCENARIO.TOML` (or a URL)",
         _ => "this program can be LOCUST_MODE=worker",
     };
-    Some(wrong(&format!("LOCUST_MODE={mode}: {advice}")))
+    Err(Failure::usage(format!("LOCUST_MODE={mode}: {advice}")))
 }
 
 /// Prints the locustfile.
-pub fn run_locustfile(matches: &ArgMatches) -> ExitCode {
-    let path: &PathBuf = matches.get_one("scenario").expect("required");
-    match locustfile_of(path) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => wrong(&why),
-    }
+pub(crate) fn locustfile(matches: &ArgMatches) -> Result<u8, Failure> {
+    let path: &PathBuf = matches.get_one("scenario").expect("clap demands it");
+    let text = locustfile_of(path).map_err(Failure::usage)?;
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.map_err(|error| Failure::run(format!("cannot write the locustfile: {}", plain(&error))))?;
+    Ok(OK)
 }
 
 fn locustfile_of(path: &Path) -> Result<String, String> {
@@ -100,34 +103,30 @@ fn locustfile_of(path: &Path) -> Result<String, String> {
 }
 
 /// Works until the end.
-pub fn run_worker(matches: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> ExitCode {
-    let options = match options(matches, env) {
-        Ok(options) => options,
-        Err(why) => return wrong(&why),
-    };
-    let health = match matches.get_one("health-bind").map(|address| health::bind(*address)).transpose() {
-        Ok(listener) => listener,
-        Err(why) => return failed(&why),
-    };
+pub(crate) fn worker(matches: &ArgMatches) -> Result<u8, Failure> {
+    let options = options(matches).map_err(Failure::usage)?;
+    let health =
+        matches.get_one("health-bind").map(|address| health::bind(*address)).transpose().map_err(Failure::run)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
-            let joined = Arc::new(AtomicBool::new(false));
-            if let Some(listener) = health {
-                say(&format!("probes are answered at http://{}/livez and /readyz", listener.local_addr()?));
-                tokio::spawn(health::serve(listener, Arc::clone(&joined)));
-            }
-            worker::run(options, joined).await
-        })
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error.to_string()),
-    }
+    let runtime = runtime.map_err(|error| Failure::run(format!("cannot start: {error}")))?;
+    let work = async {
+        let joined = Arc::new(AtomicBool::new(false));
+        if let Some(listener) = health {
+            eprintln!("probes are answered at http://{}/livez and /readyz", listener.local_addr()?);
+            tokio::spawn(health::serve(listener, Arc::clone(&joined)));
+        }
+        worker::run(options, joined).await
+    };
+    runtime.block_on(work).map_err(|error| Failure::run(error.to_string()))?;
+    Ok(OK)
 }
 
-fn options(matches: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result<Options, String> {
-    let env = |name: &str| env(name).filter(|value| !value.is_empty());
+/// A variable that is set and not empty.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn options(matches: &ArgMatches) -> Result<Options, String> {
     let host = matches.get_one::<String>("master-host").cloned();
     let host = host.or_else(|| env("LOCUST_MASTER")).or_else(|| env("LOCUST_MASTER_NODE_HOST"));
     let port = match (matches.get_one::<u16>("master-port"), env("LOCUST_MASTER_NODE_PORT")) {
@@ -155,20 +154,4 @@ fn options(matches: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Result
         threads: matches.get_one::<u16>("threads").map_or(0, |threads| usize::from(*threads)),
         persist: matches.get_flag("persist"),
     })
-}
-
-/// The command line is wrong.
-fn wrong(why: &str) -> ExitCode {
-    say(&format!("error: {why}"));
-    ExitCode::from(2)
-}
-
-/// The worker cannot go on.
-fn failed(why: &str) -> ExitCode {
-    say(&format!("error: {why}"));
-    ExitCode::FAILURE
-}
-
-fn say(line: &str) {
-    eprintln!("{line}");
 }

@@ -1,6 +1,6 @@
 //! A worker for an unmodified Locust master. From the wire up: [`zmtp`] frames, [`wire`] messages, [`session`] decides, [`worker`] acts.
 
-pub mod args;
+pub(crate) mod args;
 mod connection;
 mod health;
 pub mod locustfile;

@@ -58,7 +58,7 @@ fn below_ten_milliseconds_two_digits_are_kept() {
 
 #[test]
 fn a_report_stays_small() {
-    let mut buckets: Vec<_> = (0..100_000_000).step_by(5).map(Bucket::of_micros).collect();
+    let mut buckets: Vec<_> = (0..10_000).chain((10_000..100_000_000).step_by(500)).map(Bucket::of_micros).collect();
     assert!(buckets.is_sorted(), "a longer time never lands in a smaller bucket");
     buckets.dedup();
     assert!(buckets.len() < 570, "{} keys up to 100 s", buckets.len());
