@@ -117,7 +117,9 @@ pub(crate) fn worker(matches: &ArgMatches) -> Result<u8, Failure> {
         }
         worker::run(options, joined).await
     };
-    runtime.block_on(work).map_err(|error| Failure::run(error.to_string()))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background(); // a name that is being looked up may take its time; nobody waits for it
+    result.map_err(|error| Failure::run(error.to_string()))?;
     Ok(OK)
 }
 

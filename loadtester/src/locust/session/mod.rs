@@ -5,10 +5,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::notice::{Loss, Notice};
-use super::wire::{ClassUpdate, Counts, FromMaster, Source, Spawn, State, ToMaster};
+use super::wire::{ClassUpdate, Counts, FromMaster, Spawn, State, ToMaster};
 
+mod end;
+mod inout;
 #[cfg(test)]
 mod tests;
+
+pub use inout::{Input, Output};
 
 /// Between two signs of life.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -26,74 +30,6 @@ pub const LAST_PAUSE: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_secs(1);
 /// And what they get when the master leaves: it waits 500 ms for the last report.
 pub const QUIT_GRACE: Duration = Duration::from_millis(350);
-
-/// Something happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// [`Output::Dial`] succeeded, handshake included.
-    Connected,
-    /// There is no connection, or none any more.
-    Lost(Loss),
-    /// The master said something.
-    Message(FromMaster),
-    /// The scenario of [`Output::Read`] could be read: its classes.
-    Scenario(BTreeSet<String>),
-    /// It could not; why.
-    NoScenario(String),
-    /// [`Output::Begin`] or [`Output::Users`] cannot be done; why.
-    Refused(String),
-    /// After [`Output::Halt`]: no request is in flight any more.
-    Idle,
-    /// A signal asked the process to end.
-    Terminate,
-    /// [`Session::next_deadline`] has passed.
-    Tick,
-}
-
-/// Something is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Dial, under a name never used before.
-    Dial,
-    /// Close the connection.
-    HangUp,
-    /// Send this.
-    Send(ToMaster),
-    /// Send a sign of life.
-    Heartbeat(State),
-    /// Send what was measured since the last report, and this many users.
-    Report(Counts),
-    /// A new run: nothing is measured yet.
-    Begin,
-    /// Forget what was measured so far; the run goes on.
-    Reset,
-    /// There is nobody to report to: stop all users, and throw away what was measured.
-    Abandon,
-    /// Have these users from now on, against this target.
-    Users {
-        /// Of each class; classes that are not in here have none.
-        users: Counts,
-        /// Instead of the scenario's.
-        host: Option<String>,
-    },
-    /// No new requests. Those in flight may go on for so long and are then cut off; when there are none, that is [`Input::Idle`].
-    Halt(Duration),
-    /// Another target for one class.
-    Host {
-        /// It.
-        class: String,
-        /// Its target.
-        host: String,
-    },
-    /// Find a scenario in these.
-    Read(Vec<Source>),
-    /// The master's clock as of now, in Unix seconds.
-    Clock(f64),
-    /// Say this.
-    Tell(Notice),
-    /// End the process: well, or with this as the reason.
-    Exit(Option<Notice>),
-}
 
 /// A worker, from its first dial to its end.
 #[derive(Debug)]
@@ -365,86 +301,6 @@ impl Session {
             let traceback = message.clone();
             out.push(Output::Tell(notice));
             out.push(Output::Send(ToMaster::Exception { message, traceback }));
-        }
-    }
-
-    fn stop(&mut self, now: Instant, member: Member, out: &mut Outputs) {
-        match member.activity {
-            Activity::Ready => self.stopped(now, out),
-            Activity::Running => {
-                self.phase = Phase::Member(Member { activity: Activity::Stopping, ..member });
-                out.push(Output::Halt(self.stop_timeout.max(STOP_GRACE)));
-            }
-            Activity::Stopping | Activity::Leaving { .. } => {}
-        }
-    }
-
-    /// Users are gone. The order matters: a report with users after `client_stopped`, or a heartbeat after `client_ready` that says
-    /// running, leaves the master waiting for this worker to stop.
-    fn stopped(&mut self, now: Instant, out: &mut Outputs) {
-        self.last_report(out);
-        out.extend([Output::Send(ToMaster::ClientStopped), Output::Tell(Notice::Stopped)]);
-        self.users.clear();
-        self.register(now, out);
-    }
-
-    /// What is left to report; no users are.
-    fn last_report(&self, out: &mut Outputs) {
-        if matches!(self.phase, Phase::Member(member) if member.activity != Activity::Ready) {
-            out.push(Output::Report(self.users.keys().map(|class| (class.clone(), 0)).collect()));
-        }
-    }
-
-    fn dismissed(&mut self, now: Instant, member: Member, out: &mut Outputs) {
-        if matches!(member.activity, Activity::Leaving { .. }) {
-            return;
-        }
-        out.push(Output::Tell(Notice::Dismissed { persist: self.persist }));
-        self.depart(now, member, QUIT_GRACE, !self.persist, out);
-    }
-
-    fn terminate(&mut self, now: Instant, out: &mut Outputs) {
-        match self.phase {
-            Phase::Gone => {}
-            Phase::Away { .. } | Phase::Dialling | Phase::Fetching { .. } => self.exit(None, out),
-            Phase::Registering { .. } => self.leave(now, true, out),
-            // The second signal: what is not reported yet is lost.
-            Phase::Member(Member { activity: Activity::Leaving { .. }, .. }) => {
-                out.extend([Output::Abandon, Output::Send(ToMaster::Quit)]);
-                self.exit(None, out);
-            }
-            Phase::Member(member) => {
-                out.push(Output::Tell(Notice::Terminated));
-                self.depart(now, member, self.stop_timeout.max(STOP_GRACE), true, out);
-            }
-        }
-    }
-
-    fn depart(&mut self, now: Instant, member: Member, grace: Duration, exit: bool, out: &mut Outputs) {
-        match member.activity {
-            Activity::Ready => return self.leave(now, exit, out),
-            Activity::Running => out.push(Output::Halt(grace)),
-            Activity::Stopping | Activity::Leaving { .. } => {} // halted already
-        }
-        self.phase = Phase::Member(Member { activity: Activity::Leaving { exit }, ..member });
-    }
-
-    fn leave(&mut self, now: Instant, exit: bool, out: &mut Outputs) {
-        self.last_report(out);
-        out.push(Output::Send(ToMaster::Quit));
-        if exit {
-            self.exit(None, out);
-        } else {
-            out.push(Output::HangUp);
-            self.away(now);
-        }
-    }
-
-    fn idle(&mut self, now: Instant, out: &mut Outputs) {
-        match self.phase {
-            Phase::Member(Member { activity: Activity::Stopping, .. }) => self.stopped(now, out),
-            Phase::Member(Member { activity: Activity::Leaving { exit }, .. }) => self.leave(now, exit, out),
-            _ => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Stories: what a master says and when, and all that the worker does about it. No process, no socket, scripted time.
 
 use super::*;
+use crate::locust::wire::Source;
 use crate::locust::zmtp::Violation;
 
 const MS: Duration = Duration::from_millis(1);

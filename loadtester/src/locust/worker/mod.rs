@@ -270,7 +270,6 @@ impl Worker {
         if before == 0.0 && self.correction() != 0.0 {
             self.tell(&Notice::ClocksDiffer(self.correction()));
         }
-        self.since = self.since.max(self.master_now());
     }
 
     fn correction(&self) -> f64 {
