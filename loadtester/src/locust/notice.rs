@@ -101,6 +101,13 @@ pub enum Notice {
         /// These.
         keys: Vec<String>,
     },
+    /// A target given to a class in the page is none; the class keeps the one it had.
+    BadHost {
+        /// The class.
+        class: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The scenario came with the master's locustfile.
     Scenario {
         /// Its name.
@@ -159,6 +166,9 @@ impl fmt::Display for Notice {
                     "the master's page changed {} of class {class:?}; a worker follows changes of host and of weight",
                     keys.join(", ")
                 )
+            }
+            Self::BadHost { class, why } => {
+                write!(f, "the master's page gave class {class:?} a host that is none: {why}")
             }
             Self::Scenario { name } => write!(f, "scenario {name:?} comes from the master"),
             Self::NoScenario(why) => write!(f, "no scenario: {why}"),

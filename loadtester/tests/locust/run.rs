@@ -79,6 +79,12 @@ fn the_master_says_where_to_and_nowhere_is_an_exception() {
     }
     node.spawn(&[("Buy", 2)], Some(&target.url));
     node.stats_until(&mut sums, |sums| sums.requests > 0);
+    node.send_spawn(&[("Buy", 3)], Some("shop:8000"));
+    node.expect("spawning");
+    node.expect("spawning_complete");
+    let data = node.expect("spawning_complete");
+    assert!(data.to_string().contains("\"user_count\": 0"), "it was said before, but nobody works: {data}");
+    target.wait_until_left();
     node.send("stop", Value::Nil);
     node.stats_before(&mut sums, "client_stopped");
     sums.assert_consistent();

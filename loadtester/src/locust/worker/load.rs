@@ -38,11 +38,11 @@ impl Load {
         Ok(Self::Running { engine, host: None })
     }
 
-    /// `host` is instead of all of the scenario's.
+    /// `host` is instead of all of the scenario's. If it is none, there are no users.
     pub(super) fn set_users(&mut self, targets: &[u32], host: Option<&str>) -> Result<(), Problem> {
         let Self::Running { engine, host: current } = self else { return Ok(()) };
         if current.as_deref() != host {
-            engine.set_host(host)?;
+            engine.set_host(host).inspect_err(|_| engine.set_users(&vec![0; targets.len()]))?;
             *current = host.map(str::to_owned);
         }
         engine.set_users(targets);

@@ -180,7 +180,7 @@ impl Worker {
                 Ok(host) => {
                     self.class_hosts.insert(class, host);
                 }
-                Err(why) => return Next::Then(Input::Refused(why)),
+                Err(why) => self.tell(&Notice::BadHost { class, why }),
             },
             Output::Read(sources) => return Next::Then(self.read(&sources)),
             Output::Clock(master) => self.compare_clocks(master),
