@@ -58,7 +58,18 @@ impl Client {
             Self::Oha => (Path::new("oha"), vec!["--no-tui", "-c", &connections, "-z", &time, url]),
             Self::Locust => (
                 Path::new("locust"),
-                vec!["--headless", "--only-summary", "-H", url, "-u", &connections, "-r", &connections, "-t", &time],
+                vec![
+                    "--headless",
+                    "--only-summary",
+                    "-H",
+                    url.trim_end_matches('/'),
+                    "-u",
+                    &connections,
+                    "-r",
+                    &connections,
+                    "-t",
+                    &time,
+                ],
             ),
         };
         let mut command = Command::new(program);
@@ -155,7 +166,9 @@ fn turn(contender: &Contender, client: &Client, seconds: u32) -> Result<Turn> {
     // Locust writes its table to the log.
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     let requests = client.requests(&text).filter(|requests| *requests > 0.0);
-    let requests = requests.ok_or_else(|| format!("cannot read what {} printed: {text}", client.name()))?;
+    // Its last words; some have many.
+    let last = || text.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+    let requests = requests.ok_or_else(|| format!("cannot read what {} printed: {}", client.name(), last()))?;
     Ok(Turn { requests, used })
 }
 
