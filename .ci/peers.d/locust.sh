@@ -1,15 +1,12 @@
 #!/usr/bin/env bash
 # The load tester's worker before the real master: Locust, pinned, unmodified. Two workers, 100 users; the requests that Locust's page,
 # its API and its CSV show are the requests that rustcorn counted, exactly. Workers end, die and come back, and so does the master.
-# Needs Rust, curl, Python with venv and, for the page, Chromium, which it installs where apt can. What it installs goes to a folder
-# of its own ($PEERS, kept if it was given).
+# Run by .ci/peers.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-LOCUST=2.47.0
+. .ci/peers.d/lib.sh
 USERS=100
 
 work=$(mktemp -d)
-peers=${PEERS:-$work/peers}
 pids=()
 cleanup() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -17,8 +14,7 @@ cleanup() {
   rm -rf "$work"
 }
 trap cleanup EXIT
-step() { printf '\n== %s (%s s so far)\n' "$1" "$SECONDS"; }
-fail() {
+fail() { # as in lib.sh, with the logs
   printf 'FAILED: %s\n' "$1" >&2
   tail -n 15 "$work"/*.log >&2
   exit 1
@@ -30,28 +26,8 @@ until_true() { # what, command…; up to 60 s, and more than a minute passes bef
     sleep 0.2
   done
 }
-equal() { # what, found, wanted
-  [ "$2" = "$3" ] || fail "$1: $2 instead of $3"
-  printf '%-72s %s\n' "$1" "$2"
-}
 
-step "tools"
-python=$peers/locust/bin/python
-if ! "$python" -m locust --version 2>/dev/null | grep -q "^locust $LOCUST "; then
-  mkdir -p "$peers"
-  python3 -m venv "$peers/locust"
-  timeout 600 "$python" -m pip install --quiet --disable-pip-version-check "locust==$LOCUST"
-fi
-"$python" -m locust --version
-chromium=$(command -v chromium || command -v chromium-browser || true)
-if [ -z "$chromium" ]; then
-  sudo=$([ "$(id -u)" -eq 0 ] || echo sudo)
-  { $sudo apt-get update -qq && $sudo apt-get install -y -qq chromium; } >"$work/apt.log" 2>&1 || fail "no Chromium, and apt cannot install it"
-  chromium=$(command -v chromium)
-fi
-cargo build --quiet -p rustcorn -p rustcorn-loadtester --bins
-bin=${CARGO_TARGET_DIR:-target}/debug
-
+python=$PEERS/locust/bin/python bin=$(dirname "$PROGRAM")
 free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 wire=$(free_port)
 web=$(free_port)
@@ -150,8 +126,8 @@ until_true "some requests" holds "all['num_requests'] > 5000"
 stop
 exact "stopped by the page"
 
-step "the page itself, in $("$chromium" --version 2>/dev/null)"
-"$chromium" --headless --no-sandbox --disable-gpu --virtual-time-budget=10000 --dump-dom "$page/" >"$work/page.html" 2>"$work/chromium.log"
+step "the page itself, in $("$CHROMIUM" --version 2>/dev/null)"
+"$CHROMIUM" --headless --no-sandbox --disable-gpu --virtual-time-budget=10000 --dump-dom "$page/" >"$work/page.html" 2>"$work/chromium.log"
 cell() { # of the row of all requests; 1 is the number of requests
   "$python" - "$work/page.html" "$1" <<'PY'
 import re, sys
