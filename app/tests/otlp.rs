@@ -15,9 +15,12 @@ mod receiver;
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -371,4 +374,50 @@ fn what_cannot_work_is_refused_at_the_start() {
     }
     let server = Server::start(1, "otlp_endpoint = 'http://127.0.0.1:1'\notlp_protocol = 'grpc'", &[]);
     server.wait_for("built without the feature otlp-grpc");
+}
+
+#[test]
+fn the_example_of_custom_metrics_counts_and_sends_the_last_sum_on_term() {
+    let receiver = Receiver::start(Health::Well);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custom-metrics-example"));
+    command.env_clear().stderr(Stdio::piped()).env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url());
+    command.envs([("APP", "demo"), ("ENVIRONMENT", "test"), ("POD_UID", "uid-1"), ("CONTAINER_NAME", "ticks")]);
+    command.env("OTEL_SERVICE_NAME", "custom-metrics-example");
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.next().unwrap().ends_with("[INFO] custom_metric_example is 1"), "at once");
+    assert!(log.next().unwrap().ends_with("[INFO] custom_metric_example is 2"), "five seconds later");
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(log.next().unwrap().ends_with("[INFO] Handling signal: term"));
+    assert_eq!((child.wait().unwrap().code(), log.next()), (Some(0), None));
+
+    let received = receiver.received();
+    assert_eq!(received.total("custom_metric_example"), 2, "the minute of the interval is not waited for");
+    let Some(Data::Sum(sum)) = received.metric("custom_metric_example").unwrap().data else { panic!() };
+    assert!(sum.is_monotonic);
+    let labels = ["app", "environment"].map(|label| text(&sum.data_points[0].attributes, label).unwrap());
+    assert_eq!(labels, ["demo", "test"]);
+    let resource = received.metrics.last().unwrap().resource_metrics[0].resource.clone().unwrap().attributes;
+    let identity = ["service.name", "service.instance.id", "k8s.container.name", "telemetry.sdk.language"];
+    let identity = identity.map(|key| text(&resource, key).unwrap());
+    assert_eq!(identity, ["custom-metrics-example", "uid-1.ticks.0", "ticks", "rust"]);
+}
+
+#[test]
+fn the_example_of_custom_metrics_says_what_is_wrong_or_missing() {
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_custom-metrics-example"));
+        command.env_clear().stderr(Stdio::piped()).envs(variables.iter().copied());
+        let mut child = command.spawn().unwrap();
+        let line = BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+        if line.contains("[WARNING]") {
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        }
+        (line.split("] ").skip(2).collect::<Vec<_>>().join("] "), child.wait().unwrap().code())
+    };
+    let missing = "[WARNING] Nothing is sent: set OTEL_EXPORTER_OTLP_ENDPOINT to a collector's address";
+    assert_eq!(run(&[]), (missing.to_owned(), Some(0)));
+    let (line, code) = run(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")]);
+    assert!(line.starts_with("[CRITICAL] environment OTEL_EXPORTER_OTLP_ENDPOINT: nonsense"), "{line}");
+    assert_eq!(code, Some(1));
 }

@@ -45,9 +45,7 @@ impl Invocation {
     ) -> Result<Self, Usage> {
         let args: Vec<OsString> = args.into_iter().collect();
         let parsed = cli::parse(&args)?;
-        let environment = environment.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let environment = environment.filter(|(name, _)| is_ours(name)).collect();
-        Ok(Self { args, environment, file: parsed.file, mode: parsed.mode, given: parsed.given })
+        Ok(Self { args, environment: ours(environment), file: parsed.file, mode: parsed.mode, given: parsed.given })
     }
 
     /// The arguments, the program's name first.
@@ -94,6 +92,25 @@ impl Invocation {
             _ => Err(Problems(layers.problems)),
         }
     }
+}
+
+impl Settings {
+    /// Of a program without a file: the defaults and the environment (`std::env::vars_os`).
+    ///
+    /// # Errors
+    /// Everything that is wrong in the environment.
+    pub fn from_environment(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, Problems> {
+        let mut layers = Layers::new();
+        layers.environment(&ours(environment));
+        layers.together();
+        if layers.problems.is_empty() { Ok(layers.settings) } else { Err(Problems(layers.problems)) }
+    }
+}
+
+/// The variables that mean something here.
+fn ours(environment: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<String, OsString> {
+    let environment = environment.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    environment.filter(|(name, _)| is_ours(name)).collect()
 }
 
 fn is_ours(variable: &str) -> bool {

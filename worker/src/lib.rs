@@ -49,4 +49,6 @@ pub use count::BoxError;
 #[cfg(feature = "tracing")]
 pub use events::tracing_layer;
 pub use handoff::{Handoff, HandoffError};
+#[doc(hidden)] // for the example that the app package ships; not part of what users are promised
+pub use telemetry::Companion;
 pub use telemetry::Route;

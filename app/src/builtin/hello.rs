@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, Meter};
 use rustcorn_config::{App, Origin, Problem, Problems};
 use serde::Deserialize;
@@ -20,8 +19,6 @@ use tower_service::Service;
 
 use crate::Route;
 
-/// Labels of the example's metric.
-const LABELS: [(&str, &str); 2] = [("app", "APP"), ("environment", "ENVIRONMENT")];
 /// Overrides `chaos_percent`.
 const CHAOS_VARIABLE: &str = "CHAOS_TARGET_PERCENT";
 
@@ -80,9 +77,7 @@ impl Hello {
             .with_unit("{request}")
             .with_description("Requests for the page that says hello.")
             .build();
-        let label =
-            |(key, variable)| KeyValue::new(key, std::env::var(variable).unwrap_or_else(|_| "unknown".to_owned()));
-        Self { config, requests: requests.bind(&LABELS.map(label)) }
+        Self { config, requests: requests.bind(&super::labels()) }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {

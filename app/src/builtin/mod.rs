@@ -1,9 +1,13 @@
-//! The handlers of the `rustcorn` program itself, chosen by `handler` in `[app]`.
+//! The handlers of the `rustcorn` program itself, chosen by `handler` in `[app]`; and the example of a program beside it.
 
+mod custom_metrics;
 mod hello;
+
+pub use custom_metrics::custom_metrics_example;
 
 use std::process::ExitCode;
 
+use opentelemetry::KeyValue;
 use rustcorn_config::{App, AppSpec, Problems, unknown};
 use rustcorn_master::{Launch, Program};
 
@@ -34,4 +38,10 @@ fn launch(app: &App) -> Result<Launch, Problems> {
         AppSpec::Command(words) => Ok(launch_command(words)),
         AppSpec::Own => Err(app.undecided().into()),
     }
+}
+
+/// Labels of the examples' metrics, from the variables `APP` and `ENVIRONMENT`.
+fn labels() -> [KeyValue; 2] {
+    [("app", "APP"), ("environment", "ENVIRONMENT")]
+        .map(|(key, variable)| KeyValue::new(key, std::env::var(variable).unwrap_or_else(|_| "unknown".to_owned())))
 }

@@ -11,11 +11,13 @@
 //! | `queue` | ended spans, and the books of those that were lost |
 //! | `export`, `client`, `wire`, `tls`, `grpc` | from there to the collector |
 //! | `patience`, `report` | how long that may take; what is said when it fails |
+//! | `companion` | metrics of a program that is no worker, from the same parts |
 //!
 //! Nothing here runs on the threads that serve but the observation of requests. Providers are built in the worker, before
 //! the application, and never in the master: their threads would not survive a fork.
 
 mod client;
+mod companion;
 mod export;
 mod facts;
 mod gcp;
@@ -35,7 +37,7 @@ mod tls;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{Meter, MeterProvider};
@@ -49,6 +51,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use rustcorn_config::Settings;
 use rustcorn_sys::log::{Level, line};
 
+pub use companion::Companion;
 pub(crate) use facts::Trouble;
 pub(crate) use request::{Observed, Observer};
 pub use route::Route;
@@ -91,7 +94,7 @@ impl Telemetry {
             options.complaints.iter().for_each(|complaint| line(Level::Warning, format_args!("OTLP: {complaint}")));
         }
         let detected = if settings.resource_detection == "gcp" { gcp::detect(&env) } else { Vec::new() };
-        let resource = resource::resource(settings, &env, &resource::Process::this(slot), detected);
+        let resource = resource::resource(settings, &env, &resource::Process::worker(slot), detected);
         log::traces_are_in(resource::project(&resource));
         Self::build(&options, &resource, shared).map(Some)
     }
@@ -112,14 +115,7 @@ impl Telemetry {
                 Some((provider.build(), queue))
             }
         };
-        let metrics = match &options.metrics {
-            None => None,
-            Some(target) => {
-                let exporter = Metrics::to(target, options.temporality, &patience)?;
-                let reader = PeriodicReader::builder(exporter).with_interval(options.metric_interval).build();
-                Some(SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).build())
-            }
-        };
+        let metrics = meter_provider(options, resource, &patience)?;
         let instruments = metrics.as_ref().map(|provider| {
             Instruments::new(&provider.meter_with_scope(scope()), &Methods::new(options.methods.as_deref()))
         });
@@ -157,24 +153,40 @@ impl Telemetry {
     pub(crate) fn finish(&self, limit: Duration) {
         let end = Instant::now() + limit;
         self.patience.end_at(end);
-        let (done, metrics_done) = channel();
-        if let Some(provider) = self.metrics.clone() {
-            // On a thread of its own: it waits for five seconds, whatever it is told.
-            let flush = move || drop(provider.shutdown());
-            let flush = move || {
-                flush();
-                let _ = done.send(()); // nobody waits any more
-            };
-            drop(std::thread::Builder::new().name("otlp-flush".to_owned()).spawn(flush)); // no thread: no metrics
-        } else {
-            drop(done);
-        }
+        let metrics_done = self.metrics.clone().map(shut_down);
         if let Some((_, queue)) = &self.traces {
             queue.finish(end);
         }
-        // Done, out of time, or no thread: it is over in any case.
-        let _ = metrics_done.recv_timeout(end.saturating_duration_since(Instant::now()));
+        wait_for(metrics_done, end);
     }
+}
+
+/// Metrics to where the options say, if anywhere.
+fn meter_provider(
+    options: &Options,
+    resource: &Resource,
+    patience: &Arc<Patience>,
+) -> Result<Option<SdkMeterProvider>, String> {
+    let Some(target) = &options.metrics else { return Ok(None) };
+    let exporter = Metrics::to(target, options.temporality, patience)?;
+    let reader = PeriodicReader::builder(exporter).with_interval(options.metric_interval).build();
+    Ok(Some(SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(reader).build()))
+}
+
+/// Sends the last sums, on a thread of its own: it waits for five seconds, whatever it is told. Something comes when it is done.
+fn shut_down(provider: SdkMeterProvider) -> Receiver<()> {
+    let (done, is_done) = channel();
+    let flush = move || {
+        drop(provider.shutdown()); // what failed, the exporter has said
+        let _ = done.send(()); // nobody waits any more
+    };
+    drop(std::thread::Builder::new().name("otlp-flush".to_owned()).spawn(flush)); // no thread: no metrics
+    is_done
+}
+
+/// Done, out of time, or no thread: it is over in any case.
+fn wait_for(done: Option<Receiver<()>>, end: Instant) {
+    let _ = done.map(|done| done.recv_timeout(end.saturating_duration_since(Instant::now())));
 }
 
 /// Whose spans and metrics these are: the server's own.

@@ -97,11 +97,20 @@ fn attributes(list: &str) -> impl Iterator<Item = (String, String)> + '_ {
 }
 
 impl Process {
-    /// This process. Its master is its parent; when that started tells it from a later process with its number.
-    pub(crate) fn this(slot: usize) -> Self {
+    /// This process as the worker on `slot`; its master is its parent.
+    pub(crate) fn worker(slot: usize) -> Self {
+        Self::this(slot, std::os::unix::process::parent_id())
+    }
+
+    /// This process as one that stands for itself.
+    pub(crate) fn single() -> Self {
+        Self::this(0, std::process::id())
+    }
+
+    /// When the master started tells it from a later process with its number.
+    fn this(slot: usize, master: u32) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let parent = std::os::unix::process::parent_id();
-        let stat = read(&format!("/proc/{parent}/stat"));
+        let stat = read(&format!("/proc/{master}/stat"));
         // Field 22, counted after the name, which is in parentheses and may hold blanks (proc_pid_stat(5)).
         let started = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(19)).unwrap_or_default();
         let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
@@ -115,7 +124,7 @@ impl Process {
                 .trim_end_matches(" (deleted)")
                 .to_owned(),
             host: read("/proc/sys/kernel/hostname").trim().to_owned(),
-            master: format!("{parent}-{started}"),
+            master: format!("{master}-{started}"),
         }
     }
 }

@@ -56,7 +56,7 @@ fn in_a_pod_the_machine_is_not_the_host() {
 
 #[test]
 fn this_process_is_told_from_another_with_its_masters_number() {
-    let process = Process::this(0);
+    let process = Process::worker(0);
     let (pid, started) = process.master.split_once('-').unwrap();
     assert_eq!(pid, std::os::unix::process::parent_id().to_string());
     assert!(started.parse::<u64>().is_ok_and(|started| started > 0), "{started:?}");
