@@ -155,7 +155,7 @@ def drive(manifests, api, out, work, run, pods, grace, last_scrape):
 
     first = Load(service.endpoints, STEADY, users=8, pause=0).start().wait()
     # 4 users with a pause keep the load up for longer than the replacement of the pod takes.
-    second = Load(service.endpoints, REQUESTS - STEADY, users=4, pause=0.1).start()
+    second = Load(service.endpoints, REQUESTS - STEADY, users=4, pause=0.15).start()
     new = server("127.0.10.2")
     service.pods.append(new)
     wait_until("the new pod in the Service", lambda: (new.ip, port) in service.ready)

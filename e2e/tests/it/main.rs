@@ -17,6 +17,7 @@
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
 //! | `leak` | the master does not grow |
+//! | `deploy` | the files for Kubernetes agree with each other |
 //! | `workspace` | promises about the tree itself |
 
 mod harness;
@@ -28,6 +29,7 @@ mod bad_input;
 mod boot;
 mod cli;
 mod crash;
+mod deploy;
 mod leak;
 mod limits;
 mod logs;
