@@ -32,6 +32,9 @@ PANELS = [
     ("Restarts", "Workers that ended without being asked to, per hour, by cause.", "short", [
         ("{{cause}}", f"sum by (cause) (increase({PREFIX}_worker_restarts_total[1h]))"),
     ]),
+    ("Recycled", "Workers per hour that were replaced although they were well, by limit.", "short", [
+        ("{{limit}}", f"sum by (limit) (increase({PREFIX}_worker_recycles_total[1h]))"),
+    ]),
     ("Reloads", "Reloads per hour, by result; a failed one changed nothing.", "short", [
         ("{{result}}", f"sum by (result) (increase({PREFIX}_reloads_total[1h]))"),
     ]),

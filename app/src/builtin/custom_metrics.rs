@@ -37,6 +37,7 @@ fn run() -> Result<(), String> {
     let mut stop =
         runtime.block_on(async { Stop::listen() }).map_err(|error| format!("cannot hear signals: {error}"))?;
     let settings = Settings::from_environment(std::env::vars_os()).map_err(|problems| problems.to_string())?;
+    log::set_format(settings.log_format);
     log::set_level(settings.loglevel);
     let companion = Companion::start(&settings)?;
     let counter = companion.as_ref().map(|companion| {
