@@ -36,11 +36,9 @@ fn agent() -> Value {
 
 #[test]
 fn the_server_accepts_its_settings() {
-    for file in ["k8s/base/app/app.toml"] {
-        let output =
-            Command::new(rustcorn()).arg("--check-config").arg(workspace().join(file)).output().expect("it runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
+    let file = workspace().join("k8s/base/app/app.toml");
+    let output = Command::new(rustcorn()).arg("--check-config").arg(file).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
