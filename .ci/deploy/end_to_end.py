@@ -9,13 +9,12 @@ loopback), where the Kubernetes API is (a stand-in that knows the pods), and whe
 import json
 import pathlib
 import sys
-import threading
 import time
 
 import yaml
 
 from cluster import NODE, PATIENCE, Api, Manifests, Pod, wait_until
-from load import Load
+from load import Load, Service
 from received import Received
 
 REQUESTS, STEADY = 5000, 3000  # in all; before the rolling replacement
@@ -84,23 +83,6 @@ class Collector(Pod):
         return text
 
 
-class Service:
-    """Whose readiness probe holds, asked as often as the kubelet does."""
-
-    def __init__(self, port):
-        self.pods, self.ready, self.port = [], [], port
-        threading.Thread(target=self.watch, daemon=True).start()
-
-    def watch(self):
-        while True:
-            self.ready = [(pod.ip, self.port) for pod in list(self.pods) if pod.probe("rustcorn", "readinessProbe")]
-            time.sleep(1)
-
-    def endpoints(self):
-        wait_until("an endpoint that is ready", lambda: self.ready)
-        return self.ready
-
-
 def main():
     rendered, tools, programs, work = sys.argv[1], *map(pathlib.Path, sys.argv[2:5])
     manifests, api, out = Manifests(rendered), Api(), work / "exported"
@@ -113,6 +95,7 @@ def main():
         "statsd-exporter": [str(tools / "statsd_exporter")],
         "rustcorn": [str(programs / "rustcorn")],
         "custom-metrics-example": [str(programs / "custom-metrics-example")],
+        "loadtester": str(programs / "rustcorn-loadtester"),
     }
     pods = []
     try:
@@ -150,19 +133,22 @@ def drive(manifests, api, out, work, run, pods, grace, last_scrape):
     ticks.start("custom-metrics-example")
     old = server("127.0.10.1")
     port = next(p["containerPort"] for p in old.container("rustcorn")["ports"] if p["name"] == "http")
-    service = Service(port)
+    service = Service("127.0.10.100", port, wait_until)
     service.pods.append(old)
 
-    first = Load(service.endpoints, STEADY, users=8, pause=0).start().wait()
+    def load(count, users, pause):
+        return Load(run["loadtester"], service.url, count, users, pause, work)
+
+    first = load(STEADY, users=8, pause="0s").wait()
     # 4 users with a pause keep the load up for longer than the replacement of the pod takes.
-    second = Load(service.endpoints, REQUESTS - STEADY, users=4, pause=0.15).start()
+    second = load(REQUESTS - STEADY, users=4, pause="150ms")
     new = server("127.0.10.2")
     service.pods.append(new)
-    wait_until("the new pod in the Service", lambda: (new.ip, port) in service.ready)
-    true("the load goes on while the pod is replaced", any(thread.is_alive() for thread in second.threads))
+    wait_until("the new pod in the Service", lambda: new.ip in service.ready)
+    true("the load goes on while the pod is replaced", second.goes_on())
     retire(old)
     service.pods.remove(old)
-    true("it goes on still", any(thread.is_alive() for thread in second.threads))
+    true("it goes on still", second.goes_on())
     second.wait()
     service.pods.remove(new)
     retire(new)
@@ -172,7 +158,7 @@ def drive(manifests, api, out, work, run, pods, grace, last_scrape):
     statuses = first.statuses + second.statuses
     equal("requests that failed", first.failures + second.failures, [])
     equal("answers that the clients have", sum(statuses.values()), REQUESTS)
-    true("both pods served", all(second.served[pod.ip] > 0 for pod in (old, new)), dict(second.served))
+    true("both pods served", all(service.passed[pod.ip] > 0 for pod in (old, new)), dict(service.passed))
     check(Received(sorted(out.iterdir())), statuses, ticks, (old, new))
     equal("API: asked for anything but the pods of its node", sorted(api.strange), [])
 

@@ -1,55 +1,87 @@
-"""An exact number of requests over kept connections, to whichever endpoints are ready: the load, and the Service in front."""
+"""The load tester, and the Service in front of the pods that it talks to."""
 
 import collections
-import http.client
-import queue
+import json
+import random
+import socket
+import subprocess
 import threading
 import time
 
 
+class Service:
+    """An address that passes each connection on to one of the pods whose readiness probe holds, asked as often as the kubelet does.
+    As kube-proxy, it does not look into connections, and those that are open stay where they are."""
+
+    def __init__(self, ip, port, patience):
+        self.pods, self.ready, self.port, self.patience = [], [], port, patience
+        self.passed = collections.Counter()
+        self.listener = socket.create_server((ip, 0), backlog=128)
+        self.url = "http://{}:{}/".format(*self.listener.getsockname())
+        threading.Thread(target=self.watch, daemon=True).start()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def watch(self):
+        while True:
+            self.ready = [pod.ip for pod in list(self.pods) if pod.probe("rustcorn", "readinessProbe")]
+            time.sleep(1)
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self.pass_on, args=(client,), daemon=True).start()
+
+    def pass_on(self, client):
+        self.patience("an endpoint that is ready", lambda: self.ready)
+        ip = random.choice(self.ready)
+        self.passed[ip] += 1
+        try:
+            server = socket.create_connection((ip, self.port), timeout=30)
+        except OSError:
+            client.close()  # the load tester counts it as a failure
+            return
+        server.settimeout(None)
+        back = threading.Thread(target=self.pump, args=(server, client), daemon=True)
+        back.start()
+        self.pump(client, server)
+        back.join()
+        client.close()
+        server.close()
+
+    @staticmethod
+    def pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            # A reset is passed on as the end: half an answer is a failure for the load tester either way.
+            for end in (source, sink):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it had ended
+
+
 class Load:
-    """`endpoints` is asked for (ip, port) pairs whenever a connection is opened; the answer of a whole Service."""
+    """`rustcorn-loadtester run` with an exact number of requests."""
 
-    def __init__(self, endpoints, count, users, pause):
-        self.endpoints, self.pause = endpoints, pause
-        self.statuses, self.failures, self.served = collections.Counter(), [], collections.Counter()
-        self.lock, self.todo = threading.Lock(), queue.SimpleQueue()
-        for number in range(count):
-            self.todo.put(number)
-        self.threads = [threading.Thread(target=self.user, args=(number,), daemon=True) for number in range(users)]
+    def __init__(self, program, url, count, users, pause, folder):
+        self.out = folder / f"load-{count}.json"
+        scenario = folder / f"load-{count}.toml"
+        # Any status is an answer: the server is told to vary them.
+        scenario.write_text(f'host = "{url}"\nusers = {users}\nrequests = {count}\nwait = "{pause}"\nexpect = "100-599"\n'
+                            '[[task]]\npath = "/"\n')
+        self.process = subprocess.Popen([program, "run", scenario, "-q", "--json", self.out], stdout=subprocess.PIPE, text=True)
 
-    def start(self):
-        for thread in self.threads:
-            thread.start()
-        return self
+    def goes_on(self):
+        return self.process.poll() is None
 
     def wait(self):
-        for thread in self.threads:
-            thread.join()
+        said, _ = self.process.communicate()
+        if self.process.returncode != 0:
+            raise SystemExit(f"FAILED: the load tester's exit code is {self.process.returncode}\n{said}")
+        result = json.loads(self.out.read_text())
+        self.statuses = collections.Counter({int(code): count for code, count in result["total"]["statuses"].items()})
+        self.failures = result["errors"]
         return self
-
-    def user(self, number):
-        connection, place = None, None
-        while True:
-            try:
-                self.todo.get_nowait()
-            except queue.Empty:
-                return
-            if connection is None:
-                ready = self.endpoints()
-                place = ready[number % len(ready)]
-                connection = http.client.HTTPConnection(*place, timeout=30)
-            try:
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                answer.read()
-                with self.lock:
-                    self.statuses[answer.status] += 1
-                    self.served[place[0]] += 1
-                if answer.will_close:
-                    connection = None
-            except (OSError, http.client.HTTPException) as error:
-                with self.lock:
-                    self.failures.append(f"{place}: {error!r}")
-                connection = None
-            time.sleep(self.pause)  # a user's, not a wait for something

