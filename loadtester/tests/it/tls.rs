@@ -93,7 +93,9 @@ fn send(url: &str, change: impl FnOnce(&mut Scenario)) -> Interval {
 
 fn all_well(interval: &Interval, count: &AtomicU64) {
     assert!(interval.failures.is_empty(), "{:?}", interval.failures);
-    assert_eq!((interval.requests(), count.load(SeqCst), interval.connections.opened), (30, 30, 3));
+    assert_eq!((interval.requests(), count.load(SeqCst)), (30, 30));
+    // One for each user that came before the others had sent everything.
+    assert!((1..=3).contains(&interval.connections.opened), "{}", interval.connections.opened);
 }
 
 #[test]
