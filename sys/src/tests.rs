@@ -30,7 +30,8 @@ fn read_all(fd: OwnedFd) -> String {
 fn run(image: &Image, args: &[&str], fds: &[&OwnedFd], report: &OwnedFd) -> crate::spawn::Child {
     let args: Vec<_> = args.iter().map(|a| c(a)).collect();
     let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-    spawn(&Command { image, args: &args, env: &[c("COLOUR=blue")], fds: &fds, report: report.as_fd() }).unwrap()
+    let (env, report) = (&[c("COLOUR=blue")], report.as_fd());
+    spawn(&Command { image, args: &args, env, fds: &fds, kin: Kin::Ward, folder: None, report }).unwrap()
 }
 
 fn end_of(child: &crate::spawn::Child) -> Exit {
