@@ -10,7 +10,8 @@ use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::log_rule::{LogFormat, LogLevel};
 use crate::rule::{
-    Addresses, Choice, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words, Workers,
+    Addresses, Choice, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words,
+    Workers,
 };
 use crate::setting::{Apply, Fallback, Setting};
 use crate::size::Bytes;

@@ -59,9 +59,8 @@ enum Purpose {
 
 impl Heritage {
     pub(crate) fn new(generation: Generation, endowment: &Endowment, watchdog: Option<Duration>) -> Self {
-        let socket = |purpose| {
-            move |listener: &Rc<Listener>| Socket { purpose, address: listener.address().to_setting() }
-        };
+        let socket =
+            |purpose| move |listener: &Rc<Listener>| Socket { purpose, address: listener.address().to_setting() };
         let sockets = endowment.sockets.iter().map(socket(Purpose::Bind));
         Self {
             version: VERSION,
@@ -214,10 +213,8 @@ impl Beginning {
             return Err(HeritageError::Variable);
         }
         let mut taken = take_inherited(&fds).map_err(HeritageError::Descriptors)?;
-        let [lifeline, report, heritage] = taken
-            .split_off(fds.len() - 3)
-            .try_into()
-            .expect("take_inherited gives as many as it was asked for");
+        let [lifeline, report, heritage] =
+            taken.split_off(fds.len() - 3).try_into().expect("take_inherited gives as many as it was asked for");
         let parent = Parent { lifeline, report: report.into() };
         let begin = || {
             let heritage = Heritage::parse(&read(heritage).map_err(HeritageError::Descriptors)?)?;

@@ -62,7 +62,9 @@ impl fmt::Display for BindError {
             }
             (_, Address::Unix(_)) => "check the directory and its permissions, or choose another path with",
             (_, Address::Tcp { .. }) => "choose another address with",
-            (_, Address::Descriptor(_)) => "open a listening socket there before the start, or choose another address with",
+            (_, Address::Descriptor(_)) => {
+                "open a listening socket there before the start, or choose another address with"
+            }
         };
         let what = match error.kind() {
             ErrorKind::AddrInUse => "the address is in use".to_owned(),
@@ -101,9 +103,10 @@ impl Listener {
                 Ok(Self { address: address.clone(), fd, url: address.to_string(), file, owns_file })
             }
             // Later the number may be that of any descriptor of this process.
-            Address::Descriptor(_) if !at_start => {
-                Err(failed(io::Error::new(ErrorKind::Unsupported, "only a start can take over a descriptor, no reload")))
-            }
+            Address::Descriptor(_) if !at_start => Err(failed(io::Error::new(
+                ErrorKind::Unsupported,
+                "only a start can take over a descriptor, no reload",
+            ))),
             Address::Descriptor(number) => {
                 let fd = socket::adopt_listener(*number).map_err(failed)?;
                 Self::inherited(address.clone(), fd).map_err(failed)

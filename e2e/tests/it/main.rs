@@ -9,6 +9,8 @@
 //! | `sockets` | TCP and unix sockets |
 //! | `stop` | TERM drains, INT is quick |
 //! | `reload` | HUP loses no request, or changes nothing |
+//! | `upgrade` | USR2 replaces the master itself, or changes nothing; WINCH |
+//! | `activation` | systemd hands sockets over, and hears how the server is |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `limits` | how many connections, and for how long |
@@ -25,6 +27,7 @@ mod harness;
 #[path = "../../../app/tests/otlp/receiver.rs"]
 mod receiver;
 
+mod activation;
 mod bad_input;
 mod boot;
 mod cli;
@@ -42,6 +45,7 @@ mod start;
 mod statsd;
 mod stop;
 mod trouble;
+mod upgrade;
 mod workspace;
 
 /// Where the receiver looks for it.

@@ -139,7 +139,8 @@ impl Os {
                 assert!(!self.stopping && self.loading.is_none());
                 self.loading = Some(generation);
                 self.open.push(generation);
-                let outcome = if rng.chance(30) { Err("broken file".into()) } else { Ok(random_plan(rng, self.may_stop)) };
+                let outcome =
+                    if rng.chance(30) { Err("broken file".into()) } else { Ok(random_plan(rng, self.may_stop)) };
                 self.next_plan = outcome.clone().ok();
                 self.owed.push(Event::Loaded(outcome));
             }
@@ -158,10 +159,18 @@ impl Os {
                 self.owed.push(Event::Measured(sizes));
             }
             Action::SetPhase(phase) => {
-                self.stopping = true; // a first start that failed
-                let ours_alone = self.is_alone() && !self.birth.foreign_sockets;
-                assert!(ours_alone || matches!(phase, Phase::Running | Phase::Leaving), "{phase:?} shuts others' sockets down");
-                assert!(!self.is_alone() || phase != Phase::Running, "a full stop is one");
+                match phase {
+                    Phase::Running => assert!(!self.stopping, "a stop is not taken back"),
+                    Phase::HandedOver => assert!(!self.is_alone(), "nobody else serves"),
+                    Phase::Leaving => {
+                        assert!(self.birth.foreign_sockets || !self.is_alone(), "nobody else has them");
+                        self.stopping = true; // as below
+                    }
+                    Phase::Stopping | Phase::StoppingNow => {
+                        assert!(self.is_alone() && !self.birth.foreign_sockets, "others use the sockets");
+                        self.stopping = true; // perhaps by itself: a first start that failed
+                    }
+                }
             }
             Action::CloseListeners => {
                 assert!(self.stopping && self.is_alone() && !self.birth.foreign_sockets, "others use the sockets");

@@ -48,7 +48,7 @@ impl Fleet {
     /// stay. The sockets of a service manager stay, too.
     pub(super) fn stop_gracefully(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
         let (manner, phase, delay) = match self.stop.as_ref().map(|stop| stop.manner) {
-            None if !self.lineage.is_alone() => (Manner::Announced, Phase::Running, Duration::ZERO),
+            None if !self.lineage.is_alone() => (Manner::Announced, Phase::HandedOver, Duration::ZERO),
             None if !self.lineage.may_shut_down() => (Manner::Announced, Phase::Leaving, Duration::ZERO),
             None => (Manner::Announced, Phase::Stopping, self.plan.drain_delay),
             Some(Manner::Announced) => (Manner::Draining, self.hurried_phase(), Duration::ZERO),

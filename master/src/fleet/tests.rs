@@ -43,7 +43,12 @@ impl Story {
     }
 
     fn born(plan: Plan, birth: Birth) -> Self {
-        Self { fleet: Fleet::new(plan, birth), now: Monotonic::from_nanos(1_000_000_000_000), said: Vec::new(), told: Vec::new() }
+        Self {
+            fleet: Fleet::new(plan, birth),
+            now: Monotonic::from_nanos(1_000_000_000_000),
+            said: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     /// A fleet whose first workers are all ready.

@@ -10,6 +10,7 @@
 //! As long as there are two, the sockets are both's: nobody shuts them down, and who leaves drains as a worker does that is
 //! being replaced.
 
+use rustcorn_scoreboard::Phase;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -91,12 +92,21 @@ pub(super) struct Lineage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Heir {
     None,
-    Starting { pid: Option<Pid>, deadline: Monotonic },
-    Serving { pid: Option<Pid> },
+    Starting {
+        pid: Option<Pid>,
+        deadline: Monotonic,
+    },
+    Serving {
+        pid: Option<Pid>,
+    },
     /// It did, and was told to go: somebody goes back.
-    Leaving { pid: Option<Pid> },
+    Leaving {
+        pid: Option<Pid>,
+    },
     /// Not ready in time: told to leave.
-    Condemned { deadline: Monotonic },
+    Condemned {
+        deadline: Monotonic,
+    },
     Killed,
 }
 
@@ -183,6 +193,9 @@ impl Fleet {
                 let leaves = self.plan.handover == Handover::Auto && self.stop.is_none();
                 if let Some(pid) = pid {
                     todo.push(Action::Say(Notice::Upgraded { pid, leaves }));
+                }
+                if self.stop.is_none() {
+                    todo.push(Action::SetPhase(Phase::HandedOver));
                 }
                 todo.push(Action::ServeAdmin(false)); // the heir's answers from now on
                 if leaves {
@@ -290,6 +303,7 @@ impl Fleet {
     fn serve_alone(&mut self, todo: &mut Vec<Action>) {
         self.come_back();
         if self.stop.is_none() {
+            todo.push(Action::SetPhase(Phase::Running));
             todo.push(Action::ServeAdmin(true));
         }
     }
