@@ -10,6 +10,7 @@
 //! | `stop` | TERM drains, INT is quick |
 //! | `reload` | HUP loses no request, or changes nothing |
 //! | `upgrade` | USR2 replaces the master itself, or changes nothing; WINCH |
+//! | `matrix` | every signal in every state of the master |
 //! | `activation` | systemd hands sockets over, and hears how the server is |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
@@ -36,6 +37,7 @@ mod deploy;
 mod leak;
 mod limits;
 mod logs;
+mod matrix;
 mod pid1;
 mod recycle;
 mod reload;
