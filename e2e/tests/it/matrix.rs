@@ -112,11 +112,11 @@ impl Case {
         let heir = self.server.wait_for_heir(0);
         self.answers();
         self.server.signal(Sig::SIGTERM);
-        self.is_followed_by(heir);
+        self.ends_with_heir(heir);
     }
 
     #[track_caller]
-    fn is_followed_by(mut self, heir: u32) {
+    fn ends_with_heir(mut self, heir: u32) {
         self.server.follow(heir);
         self.says("Master has been promoted.");
         self.serves_with(2);
@@ -227,7 +227,7 @@ fn upgrading() {
         let mut case = Case::new(server, sig, None);
         match sig {
             // The new one is on its way, so the old one is what is stopped.
-            Sig::SIGTERM | Sig::SIGINT | Sig::SIGQUIT => case.is_followed_by(heir),
+            Sig::SIGTERM | Sig::SIGINT | Sig::SIGQUIT => case.ends_with_heir(heir),
             Sig::SIGHUP => {
                 case.says("Reloaded: generation 3 is serving");
                 case.serves_with(2);

@@ -259,7 +259,7 @@ impl OsWorld {
         let heritage = Heritage::new(generation, &endowment, self.watchdog);
         let started = self.own.open().and_then(|image| {
             let (invocation, nursery) = (&self.invocation, &self.nursery);
-            let heir = self.succession.start_heir(invocation, &image, heritage, &endowment, nursery);
+            let heir = self.succession.start_heir(invocation, &image, &heritage, &endowment, nursery);
             heir.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
         });
         self.own_files();

@@ -70,7 +70,7 @@ impl Succession {
         &mut self,
         invocation: &Invocation,
         image: &Image,
-        heritage: Heritage,
+        heritage: &Heritage,
         endowment: &Endowment,
         nursery: &Nursery,
     ) -> io::Result<Pid> {
