@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::fd::{pipe, read_some, sealed_memfd, set_nonblocking, wait_readable};
 use crate::signal::{Sig, name};
-use crate::spawn::{Command, Exit, Image, reap, spawn};
+use crate::spawn::{Command, Exit, Image, Kin, reap, spawn};
 use crate::{Monotonic, Pid, socket};
 
 /// Between fork and exec a child holds a copy of every descriptor of this process. A test that forks, or to which it matters
