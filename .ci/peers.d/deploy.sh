@@ -115,17 +115,10 @@ done
 
 "$programs/rustcorn-loadtester" locustfile k8s/base/locust/scenario.toml | diff - k8s/base/locust/locustfile.py ||
   fail "locustfile.py is not what the load tester makes of scenario.toml"
-# A worker with the manifest's arguments: it says that it looks for its master, and leaves on TERM.
-mapfile -t arguments < <(python3 -c '
-import sys, yaml
-for d in yaml.safe_load_all(open(sys.argv[1])):
-    if d["kind"] == "Deployment" and d["metadata"]["name"] == "locust-worker":
-        print(*d["spec"]["template"]["spec"]["containers"][0]["args"], sep="\n")' "$work/gke.yaml")
-arguments=("${arguments[@]//0.0.0.0:/127.0.10.41:}")
-arguments=("${arguments[@]/#\$(LOCUST_MODE)/worker}")
-LOCUST_MASTER=127.0.10.40 timeout --preserve-status 5 "$programs/rustcorn-loadtester" "${arguments[@]}" \
-  >"$work/worker.log" 2>&1 || { cat "$work/worker.log"; fail "the load tester as a worker"; }
-head -2 "$work/worker.log"
+
+step "Locust's master and the workers, as the manifests start them"
+mkdir "$work/locust"
+python3 .ci/deploy/locust_pods.py "$work/gke.yaml" "$PEERS/locust/bin/python" "$programs/rustcorn-loadtester" "$work/locust"
 
 step "end to end"
 mkdir "$work/run"
