@@ -236,6 +236,19 @@ fn services_that_are_called_by_name_have_that_port() {
 }
 
 #[test]
+fn skaffold_has_a_profile_for_each_place() {
+    let skaffold = yaml("skaffold.yaml");
+    let profiles = entries(&skaffold["profiles"]);
+    let names: Vec<_> = profiles.iter().map(|profile| string(&profile["name"])).collect();
+    assert_eq!(names, ["gcb", "autopilot", "local"]);
+    assert!(profiles[0]["build"]["googleCloudBuild"].is_object());
+    let paths = profiles.iter().chain([&skaffold]).flat_map(|part| strings(&part["manifests"]["kustomize"]["paths"]));
+    let paths: Vec<_> = paths.collect();
+    assert_eq!(paths, ["k8s/overlays/autopilot", "k8s/overlays/local", "k8s/overlays/gke"]);
+    assert!(paths.iter().all(|path| workspace().join(path).join("kustomization.yaml").is_file()));
+}
+
+#[test]
 fn files_are_mounted_where_they_are_looked_for() {
     let all = Manifests::read();
     let mut checked = 0;
