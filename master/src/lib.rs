@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use rustcorn_config::{Invocation, Mode};
+use rustcorn_config::{Invocation, Loaded, Mode};
 
 pub use os_world::{Launch, Program, Resolve};
 
@@ -28,8 +28,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitC
     };
     let outcome = match invocation.mode() {
         Mode::Run => run(invocation, resolve),
-        Mode::CheckConfig => check(&invocation, &resolve).and_then(|_| print(&(invocation.check_message() + "\n"))),
-        Mode::PrintConfig => check(&invocation, &resolve).and_then(|config| print(&config)),
+        Mode::CheckConfig => check(&invocation, &resolve)
+            .and_then(|loaded| print(&(invocation.check_message(&loaded.settings) + "\n"))),
+        Mode::PrintConfig => check(&invocation, &resolve).and_then(|loaded| print(&loaded.print_config())),
     };
     ExitCode::from(outcome.unwrap_or_else(|refusal| {
         for line in refusal.to_string().lines() {
@@ -45,11 +46,11 @@ fn print(text: &str) -> Result<u8, os_world::Refusal> {
     printed.map(|()| 0).map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
-/// The effective configuration as TOML, if it is good.
-fn check(invocation: &Invocation, resolve: &Resolve) -> Result<String, os_world::Refusal> {
+/// The configuration, if it is good.
+fn check(invocation: &Invocation, resolve: &Resolve) -> Result<Loaded, os_world::Refusal> {
     let loaded = invocation.load()?;
     resolve(&loaded.settings.app)?;
-    Ok(loaded.print_config())
+    Ok(loaded)
 }
 
 fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal> {

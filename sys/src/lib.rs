@@ -5,6 +5,7 @@
 #![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
 
 pub mod clock;
+pub mod cpus;
 pub mod fd;
 pub mod log;
 pub mod pid;
