@@ -6,13 +6,17 @@
 
 pub mod clock;
 pub mod cpus;
+pub mod daemon;
+pub mod directory;
 pub mod fd;
+pub mod identity;
 pub mod log;
 pub mod pid;
 pub mod procfs;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod title;
 
 pub use clock::Monotonic;
 pub use pid::Pid;
