@@ -1,5 +1,6 @@
 //! The listening sockets: bound once, kept open for the master's whole life, shared with every worker.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -9,17 +10,46 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustcorn_config::Address;
-use rustcorn_sys::socket;
+use rustcorn_sys::socket::{self, Access};
 
-/// One socket that accepts connections. Generations share it; when the last one that uses it goes, it is closed.
+/// An address that accepts connections. Generations share it; when the last one that uses it goes, it is closed.
 #[derive(Debug)]
 pub(crate) struct Listener {
     address: Address,
-    fd: OwnedFd,
+    /// One; with `reuse_port` one for each lane.
+    sockets: Vec<OwnedFd>,
     /// As a URL with the port it really has.
     url: String,
-    /// A unix path to remove in the end, with the file that was ours: somebody may have put another one there since.
-    file: Option<(PathBuf, FileId)>,
+    file: Option<SocketFile>,
+}
+
+/// The file of a unix socket, which is removed in the end.
+#[derive(Debug)]
+struct SocketFile {
+    /// Absolute, since the working directory may change.
+    path: PathBuf,
+    /// The file that was ours: somebody may have put another one there since.
+    id: Option<FileId>,
+    /// Somebody else serves the socket.
+    keep: Cell<bool>,
+}
+
+impl SocketFile {
+    fn is_ours(&self) -> bool {
+        self.id.is_some() && FileId::of(&self.path) == self.id
+    }
+}
+
+/// How to bind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) backlog: u32,
+    /// Of unix sockets.
+    pub(crate) access: Access,
+    /// Sockets for each TCP address (`reuse_port`); `None`: one that cannot be shared with other programs.
+    pub(crate) lanes: Option<usize>,
+    /// Of the setting that the addresses are from.
+    pub(crate) flag: &'static str,
 }
 
 /// Device and inode: which file a path means.
@@ -74,19 +104,26 @@ pub(crate) fn without_number(error: &io::Error) -> String {
 }
 
 impl Listener {
-    fn bind(address: &Address, only_v6: bool, backlog: u32, flag: &'static str) -> Result<Self, BindError> {
+    fn bind(address: &Address, only_v6: bool, terms: &Terms) -> Result<Self, BindError> {
+        let Terms { backlog, access, lanes, flag } = *terms;
         let failed = |error| BindError { address: address.clone(), error, held: None, flag };
         match address {
             Address::Tcp { host, port } => {
                 let resolved = resolve(host, *port).map_err(failed)?;
-                let fd = socket::listen_tcp(resolved, only_v6, backlog).map_err(failed)?;
-                let real = socket::local_address(&fd).map_err(failed)?;
-                Ok(Self { address: address.clone(), fd, url: format!("http://{real}"), file: None })
+                let listen = |at| socket::listen_tcp(at, only_v6, lanes.is_some(), backlog).map_err(failed);
+                let mut sockets = vec![listen(resolved)?];
+                let real = socket::local_address(&sockets[0]).map_err(failed)?;
+                for _ in 1..lanes.unwrap_or(1) {
+                    sockets.push(listen(real)?); // the kernel has chosen the port by now
+                }
+                Ok(Self { address: address.clone(), sockets, url: format!("http://{real}"), file: None })
             }
-            Address::Unix(path) => {
-                let fd = socket::listen_unix(path, backlog).map_err(failed)?;
-                let file = FileId::of(path).map(|id| (path.clone(), id));
-                Ok(Self { address: address.clone(), fd, url: address.to_string(), file })
+            Address::Unix(name) => {
+                let path = std::path::absolute(name).map_err(failed)?;
+                // By the name as it is: it may be short enough where the absolute path is not.
+                let sockets = vec![socket::listen_unix(name, backlog, access).map_err(failed)?];
+                let file = SocketFile { id: FileId::of(&path), path, keep: Cell::new(false) };
+                Ok(Self { address: address.clone(), sockets, url: address.to_string(), file: Some(file) })
             }
         }
     }
@@ -95,36 +132,62 @@ impl Listener {
         &self.url
     }
 
+    /// What accepts, in the order of the lanes.
+    pub(crate) fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
-        socket::set_backlog(self.fd.as_fd(), backlog)
+        self.sockets().try_for_each(|socket| socket::set_backlog(socket, backlog))
+    }
+
+    /// Changes who may connect from now on, if this is a unix socket and its file still ours.
+    pub(crate) fn set_access(&self, access: Access) -> io::Result<()> {
+        match &self.file {
+            Some(file) if file.is_ours() => socket::set_access(&file.path, access),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the socket's file stays where it is when this listener goes: for a successor that has the socket, too.
+    #[allow(dead_code, reason = "for the upgrade of a running master")]
+    pub(crate) fn keep_file(&self, keep: bool) {
+        if let Some(file) = &self.file {
+            file.keep.set(keep);
+        }
     }
 
     /// Connections that wait to be accepted; `None` for a unix socket, which cannot tell.
     pub(crate) fn waiting(&self) -> Option<u64> {
         let tcp = matches!(self.address, Address::Tcp { .. });
-        let waiting = || socket::accept_queue(self.fd.as_fd()).ok();
-        tcp.then(waiting).flatten().map(u64::from)
+        let waiting = || self.sockets().map(|socket| socket::accept_queue(socket).ok().map(u64::from)).sum();
+        tcp.then(waiting).flatten()
     }
 
-    /// From now on nobody can connect, whichever process holds the socket.
+    /// From now on nobody can connect, whichever process holds the sockets.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
-        socket::shutdown_listener(self.fd.as_fd())
+        self.sockets().try_for_each(socket::shutdown_listener)
     }
-}
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// Whether this is what listens at `address`, as seen from the present working directory.
+    fn is_at(&self, address: &Address) -> bool {
+        let same_file =
+            |path| self.file.as_ref().is_some_and(|file| std::path::absolute(path).is_ok_and(|path| path == file.path));
+        match address {
+            Address::Unix(path) => same_file(path),
+            Address::Tcp { .. } => self.address == *address,
+        }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some((path, id)) = &self.file
-            && FileId::of(path).as_ref() == Some(id)
+        if let Some(file) = &self.file
+            && !file.keep.get()
+            && file.is_ours()
         {
             // Removed by somebody else in this moment: then there is nothing to remove.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(&file.path);
         }
     }
 }
@@ -137,20 +200,19 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Sockets for all `addresses`: those of `present` that are still wanted, untouched, and new ones for the rest. An error
-/// leaves everything as it was; it names the `flag` of the setting they are from.
+/// leaves everything as it was.
 pub(crate) fn bind_all(
     addresses: &[Address],
     present: &[Rc<Listener>],
-    backlog: u32,
-    flag: &'static str,
+    terms: &Terms,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
     let mut spare = present.to_vec();
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = match spare.iter().position(|listener| listener.address == *address) {
+        let listener = match spare.iter().position(|listener| listener.is_at(address)) {
             Some(index) => spare.swap_remove(index), // each once: with port 0 an address can stand there twice
             None => {
-                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), backlog, flag);
+                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), terms);
                 Rc::new(bound.map_err(|error| BindError { held: same_port(address, present), ..error })?)
             }
         };

@@ -126,6 +126,15 @@ pub enum Notice {
     SettingChanged {
         /// As `workers: 2 → 4`.
         change: String,
+        /// It takes a restart.
+        later: bool,
+    },
+    /// In the background, without a log file.
+    DaemonWithoutLog,
+    /// A reload could not write the new pidfile.
+    PidfileKept {
+        /// Why.
+        why: String,
     },
     /// Nothing was changed.
     ReloadFailed {
@@ -192,6 +201,9 @@ impl Notice {
             Self::SignalIgnored(_)
             | Self::BackingOff { .. }
             | Self::ReloadRefused
+            | Self::SettingChanged { later: true, .. }
+            | Self::DaemonWithoutLog
+            | Self::PidfileKept { .. }
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
             | Self::StatsdTrouble { .. }
@@ -307,7 +319,12 @@ impl fmt::Display for Notice {
             Self::HangUp => f.write_str("Hang up: Master"),
             Self::ReloadRefused => f.write_str("Reload refused: the server is stopping"),
             Self::Reloaded { generation } => write!(f, "Reloaded: generation {generation} is serving"),
-            Self::SettingChanged { change } => write!(f, "Setting {change}"),
+            Self::SettingChanged { change, later: false } => write!(f, "Setting {change}"),
+            Self::SettingChanged { change, later: true } => {
+                write!(f, "Setting {change}: takes a restart of the master")
+            }
+            Self::DaemonWithoutLog => f.write_str("daemon without a log file: from the start on, log lines go nowhere"),
+            Self::PidfileKept { why } => write!(f, "The old pidfile stays: {why}"),
             Self::ReloadFailed { reason, kept } => {
                 write!(f, "Reload failed: {reason}; generation {kept} goes on serving, nothing was changed")
             }

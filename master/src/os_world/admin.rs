@@ -1,5 +1,6 @@
 //! The admin process as the operating system sees it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -104,7 +105,7 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
     let scoreboard = for_reading(board.fd())?;
     nursery.spawn(&Gift {
         image: &image,
-        args: &[c_string(format!("rustcorn: admin [{}]", resources.name).as_bytes())],
+        args: &[c_string(format!("rustcorn: admin [{}]", resources.title()).as_bytes())],
         listeners: resources.admin.as_slice(),
         who: "role=admin".to_owned(),
         fds: &[("scoreboard", scoreboard.as_fd())],
@@ -115,6 +116,8 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
             log_format.name(),
             resources.name
         ),
+        attributes: resources.attributes(),
+        env: &BTreeMap::new(), // the application's secrets may be there
     })
 }
 
@@ -122,7 +125,8 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
 pub(super) fn is_same(old: &Resources, new: &Resources) -> bool {
     let given = |resources: &Resources| {
         let Settings { admin_bind, loglevel, log_format, min_ready_workers, .. } = resources.settings.clone();
-        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone())
+        let process = (resources.title().to_owned(), resources.identity.clone(), resources.settings.umask);
+        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone(), process)
     };
     given(old) == given(new)
 }

@@ -3,31 +3,39 @@
 mod admin;
 mod children;
 mod generation;
+mod home;
+mod metrics;
 mod process;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
-use rustcorn_config::Invocation;
-use rustcorn_scoreboard::{Board, Counts, Figures, State};
+use rustcorn_config::{Apply, Invocation};
+use rustcorn_scoreboard::{Board, Counts, Figures};
 use rustcorn_sys::clock::time_of_day;
+use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{raise_descriptor_limit, wait_readable};
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
+use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
 
 use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
 use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, News, Statsd, Trouble};
+use crate::pidfile::Pidfile;
 use admin::AdminSeat;
 use children::Children;
 use generation::OwnProgram;
 pub use generation::{Launch, Program, Resolve};
-pub(crate) use generation::{Refusal, Resources};
+pub(crate) use generation::{Refusal, Resources, check};
+use home::Home;
+use metrics::Metrics;
 use process::Nursery;
 
 /// How often the master shows that its loop turns, while somebody may be looking.
@@ -38,6 +46,7 @@ pub(crate) struct OsWorld {
     invocation: Invocation,
     resolve: Resolve,
     own: OwnProgram,
+    home: Home,
     signals: Signals,
     board: Board,
     nursery: Nursery,
@@ -51,27 +60,33 @@ pub(crate) struct OsWorld {
     metrics: Option<Metrics>,
     /// What the statsd server was told of.
     told: (Counts, Figures),
-}
-
-struct Metrics {
-    statsd: Statsd,
-    due: Monotonic,
+    pidfile: Option<Pidfile>,
+    /// Where ps(1) finds the master's name.
+    title: Option<Title>,
+    /// With `daemon`.
+    daemon: Option<Rc<Detached>>,
 }
 
 impl OsWorld {
     /// Listens to signals, binds, opens the program: all that can fail before the first worker.
-    pub(crate) fn start(invocation: Invocation, resolve: Resolve) -> Result<(Self, Plan), Refusal> {
+    pub(crate) fn start(
+        invocation: Invocation,
+        resolve: Resolve,
+        daemon: Option<Rc<Detached>>,
+    ) -> Result<(Self, Plan), Refusal> {
         let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
         let signals = Signals::listen().map_err(cannot("listen to signals"))?;
         let own = OwnProgram::find();
         // A pipe and a pidfd for each worker; the usual limit is reached by 500.
         complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
         let first = Generation(1);
-        let resources = Resources::load(&invocation, &resolve, &own, None)?;
+        let home = Home::find();
+        let resources = Resources::load(&invocation, &resolve, &own, &home, None)?; // goes to its directory, and stays
+        let pidfile = resources.settings.pidfile.as_deref().map(Pidfile::create).transpose()?;
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
-        let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
+        let nursery = Nursery::new(daemon.clone()).map_err(cannot("make a pipe"))?;
         log::describe_process(vec![("role".into(), "master".into())]);
         log::say_panics();
         log::set_format(resources.settings.log_format);
@@ -82,10 +97,14 @@ impl OsWorld {
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
         resources.say_admin();
+        if daemon.is_some() {
+            Notice::DaemonWithoutLog.say();
+        }
         let mut world = Self {
             invocation,
             resolve,
             own,
+            home,
             signals,
             board,
             nursery,
@@ -96,7 +115,13 @@ impl OsWorld {
             answers: vec![Event::Tick],
             metrics: None,
             told: Default::default(),
+            pidfile,
+            title: Title::take_over().map_err(|error| complain(Err(error), || "show a process title".to_owned())).ok(),
+            daemon,
         };
+        if let (Some(title), Some(resources)) = (&world.title, world.in_force()) {
+            title.set(&format!("rustcorn: master [{}]", resources.title()));
+        }
         world.start_metrics();
         world.admin.want(world.in_force().is_some_and(|resources| resources.admin.is_some()));
         Ok((world, plan))
@@ -137,6 +162,14 @@ impl OsWorld {
         self.tend_admin();
         self.send_metrics_if_due();
         Ok(events)
+    }
+
+    /// A worker serves. For a daemon that is the end of its start: whoever called it is told, and left.
+    pub(crate) fn serves(&self) {
+        if let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.is_awaited()) {
+            complain(daemon.leave_terminal(true), || "leave the terminal".to_owned());
+            daemon.tell(0);
+        }
     }
 
     /// Lets readers of the scoreboard know what the policy knows.
@@ -189,7 +222,7 @@ impl OsWorld {
     }
 
     fn load(&mut self, generation: Generation) {
-        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, self.in_force());
+        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, &self.home, self.in_force());
         self.answers.push(Event::Loaded(match loaded {
             Ok(resources) => {
                 let plan = resources.plan();
@@ -233,7 +266,7 @@ impl OsWorld {
         let changes = old.settings.changes(&new.settings);
         log::set_format(new.settings.log_format);
         for change in &changes {
-            Notice::SettingChanged { change: change.to_string() }.say();
+            Notice::SettingChanged { change: change.to_string(), later: change.apply == Apply::Restart }.say();
         }
         let changed = |keys: &[&str]| changes.iter().any(|change| keys.contains(&change.key.as_str()));
         if changed(&["bind"]) {
@@ -247,6 +280,18 @@ impl OsWorld {
             }
         }
         log::set_level(new.settings.loglevel);
+        if let Some(directory) = &new.directory {
+            complain(directory.enter(), || "enter the directory of chdir".to_owned());
+        }
+        if changed(&["socket_mode", "umask", "user", "group"]) {
+            for (listener, result) in new.set_access() {
+                complain(result, || format!("set the permissions of {}", listener.url()));
+            }
+        }
+        move_pidfile(&mut self.pidfile, new.settings.pidfile.as_deref()); // now, since it may be relative
+        if let Some(title) = &self.title {
+            title.set(&format!("rustcorn: master [{}]", new.title()));
+        }
         if !admin::is_same(&old, new) {
             if changed(&["admin_bind"]) {
                 new.say_admin();
@@ -258,58 +303,6 @@ impl OsWorld {
             self.start_metrics();
         }
         // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
-    }
-
-    fn start_metrics(&mut self) {
-        let statsd = self.in_force().and_then(|resources| Statsd::new(&resources.settings));
-        self.metrics = statsd.map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
-    }
-
-    fn send_metrics_if_due(&mut self) {
-        let now = self.now();
-        if self.metrics.as_ref().is_none_or(|metrics| now < metrics.due) {
-            return;
-        }
-        let (news, gauges) = self.news();
-        if let Some(metrics) = &mut self.metrics {
-            metrics.due = now + metrics.statsd.interval();
-            report(metrics.statsd.flush(&news, &gauges, now));
-        }
-    }
-
-    /// The last metrics this server gets, with a little more patience.
-    fn finish_metrics(&mut self) {
-        let now = self.now();
-        if let Some(metrics) = self.metrics.take() {
-            let (news, gauges) = self.news();
-            report(metrics.statsd.finish(&news, &gauges, now));
-        }
-    }
-
-    /// What happened since the last time this was asked.
-    fn news(&mut self) -> (News, Gauges) {
-        self.board.publish_log(log_counts::lines());
-        let now = self.board.snapshot().expect("nobody else folds");
-        let (counts, figures) = std::mem::replace(&mut self.told, (now.totals, now.figures));
-        let news = News {
-            counts: self.told.0.since(&counts),
-            restarts: std::array::from_fn(|cause| now.figures.restarts[cause] - figures.restarts[cause]),
-            recycles: std::array::from_fn(|limit| now.figures.recycles[limit] - figures.recycles[limit]),
-            reloads_ok: now.figures.reloads_ok - figures.reloads_ok,
-            reloads_failed: now.figures.reloads_failed - figures.reloads_failed,
-        };
-        let vitals = || now.seats.iter().map(|seat| &seat.vitals);
-        let asked = self.in_force().filter(|resources| resources.settings.enable_backlog_metric);
-        let gauges = Gauges {
-            workers: self.children.active(),
-            ready: vitals().filter(|vitals| vitals.state == State::Ready).count(),
-            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
-            target: now.figures.target,
-            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
-            connections: vitals().map(|vitals| vitals.connections).sum(),
-            backlog: asked.and_then(Resources::backlog),
-        };
-        (news, gauges)
     }
 
     /// What only the scoreboard knows.
@@ -327,9 +320,15 @@ impl OsWorld {
     }
 }
 
-fn report(trouble: Option<Trouble>) {
-    if let Some(Trouble { to, error, lost }) = trouble {
-        Notice::StatsdTrouble { to, error, lost }.say();
+/// The new one is there before the old one goes. Where it cannot be written the old one stays: better than none.
+fn move_pidfile(pidfile: &mut Option<Pidfile>, path: Option<&Path>) {
+    let wanted = path.and_then(|path| std::path::absolute(path).ok());
+    if wanted.as_deref() == pidfile.as_ref().map(Pidfile::path) {
+        return;
+    }
+    match path.map(Pidfile::create).transpose() {
+        Ok(new) => *pidfile = new,
+        Err(error) => Notice::PidfileKept { why: error.to_string() }.say(),
     }
 }
 
