@@ -147,8 +147,8 @@ impl Lanes {
 
     /// Nobody serves what cannot be read.
     fn read(&self) -> Vec<u8> {
-        let length = self.table.metadata().map_or(0, |meta| meta.len());
-        let mut table = vec![0; usize::try_from(length).unwrap_or(0)];
+        let longest = self.groups.iter().map(Vec::len).max().unwrap_or(0); // as many bytes as there are lanes
+        let mut table = vec![0; longest];
         match self.table.read_exact_at(&mut table, 0) {
             Ok(()) => table,
             Err(_) => Vec::new(),
