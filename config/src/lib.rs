@@ -19,6 +19,8 @@ mod layers;
 mod log_rule;
 mod print;
 mod problem;
+mod process_rule;
+mod profile;
 mod rule;
 mod setting;
 mod settings;

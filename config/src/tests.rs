@@ -4,6 +4,7 @@ mod app;
 mod guards;
 mod layers;
 mod messages;
+mod process;
 mod values;
 
 use std::ffi::OsString;

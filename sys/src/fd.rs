@@ -34,6 +34,13 @@ pub fn sealed_memfd(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A file in memory that holds `content`, for its owner to change.
+pub fn memfd(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(content)?;
+    Ok(file.into())
+}
+
 /// The same file, open for reading alone: for a process that shall look at it and cannot be trusted to do only that. Needs
 /// `/proc`.
 pub fn for_reading(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -60,6 +67,15 @@ pub fn take_inherited(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
     }
     // SAFETY: all are open (checked above), placed by our parent for us, and TAKEN makes this their only owner.
     Ok(numbers.iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+}
+
+/// Takes the lock of an open file for as long as it is open, here or in whoever shares it (flock(2)); false if another has it.
+pub fn try_lock(file: &std::fs::File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Waits until one of `fds` is readable or hung up, or until `timeout` has passed (`None`: no limit). Returns which are. A
@@ -94,12 +110,6 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(hard)
-}
-
-/// The working directory as a descriptor, so that somebody can be started in it whatever it is later.
-pub fn working_directory() -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
 }
 
 /// Whether this process has a controlling terminal (tty(4)), which sends it signals of its own accord.

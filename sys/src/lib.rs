@@ -5,7 +5,11 @@
 #![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
 
 pub mod clock;
+pub mod cpus;
+pub mod daemon;
+pub mod directory;
 pub mod fd;
+pub mod identity;
 pub mod log;
 pub mod notify;
 pub mod pid;
@@ -13,6 +17,7 @@ pub mod procfs;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod title;
 
 pub use clock::Monotonic;
 pub use pid::Pid;

@@ -21,12 +21,13 @@ use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tower_service::Service;
 
-use crate::accept::{Acceptors, Listener};
+use crate::accept::Acceptors;
 use crate::context::Context;
 use crate::count::{BoxError, chain};
 use crate::drain::Times;
 use crate::events::Stream;
 use crate::handoff::{Handoff, Ready};
+use crate::lanes::{HANDOVER, LanePlan, arrange};
 use crate::lifeline::Lifeline;
 use crate::log;
 use crate::panics::{contained, say_panics};
@@ -114,6 +115,7 @@ struct Boot {
     context: Context,
     draining: watch::Sender<bool>,
     listeners: Vec<std::os::fd::OwnedFd>,
+    lanes: Option<LanePlan>,
     shared: Arc<Shared>,
     ready: Ready,
     lifeline: Lifeline,
@@ -123,7 +125,7 @@ struct Boot {
 impl Boot {
     /// What comes before the application.
     fn start(handoff: Handoff) -> Result<Self, Failure> {
-        let Handoff { slot, generation, listeners, scoreboard, lifeline, ready, settings } = handoff;
+        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, settings } = handoff;
         set_level(settings.loglevel);
         set_format(settings.log_format);
         describe_process(vec![
@@ -156,7 +158,7 @@ impl Boot {
         let (draining, receiver) = watch::channel(false);
         let context =
             Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
-        Ok(Self { settings, context, draining, listeners, shared, ready, lifeline, orphaned })
+        Ok(Self { settings, context, draining, listeners, lanes, shared, ready, lifeline, orphaned })
     }
 
     fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
@@ -267,8 +269,11 @@ impl Boot {
         let (settings, shared) = (&self.settings, &self.shared);
         let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
         let wishes = OsWishes::listen(orphaned).map_err(cannot("listen to signals"))?;
-        let listeners: io::Result<_> = self.listeners.drain(..).map(Listener::new).collect();
-        let acceptors = Acceptors::new(listeners.map_err(cannot("use a listening socket"))?);
+        let lanes = self.lanes.take();
+        let handover = if lanes.is_some() { HANDOVER.min(settings.graceful_timeout / 2) } else { Duration::ZERO };
+        let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
+        let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
+        let acceptors = Acceptors::new(shared_by_all, lanes);
         let tick = tick(&[settings.timeout, settings.keepalive, settings.header_timeout]);
         executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {
@@ -281,7 +286,11 @@ impl Boot {
                 worker_connections: settings.worker_connections,
                 // The kernel queues one more than the backlog, and holds as many handshakes under way.
                 queued: 2 * (settings.backlog as usize + 1),
-                times: Times { graceful_timeout: settings.graceful_timeout, drain_delay: settings.drain_delay },
+                times: Times {
+                    graceful_timeout: settings.graceful_timeout,
+                    drain_delay: settings.drain_delay,
+                    handover,
+                },
             },
         })
     }

@@ -14,6 +14,8 @@ use std::os::unix::fs::FileExt;
 use rustcorn_config::Settings;
 use rustcorn_sys::fd::take_inherited;
 
+use crate::lanes::LanePlan;
+
 /// The environment variable that makes a process a worker.
 pub(crate) const VARIABLE: &str = "RUSTCORN_HANDOFF";
 /// The contract this code speaks.
@@ -27,6 +29,7 @@ pub struct Handoff {
     pub(crate) slot: usize,
     pub(crate) generation: u32,
     pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) lanes: Option<LanePlan>,
     pub(crate) scoreboard: OwnedFd,
     pub(crate) lifeline: OwnedFd,
     pub(crate) ready: Ready,
@@ -57,7 +60,12 @@ impl Handoff {
     fn take(seats: &Seats) -> Result<Self, HandoffError> {
         let mut numbers: Vec<RawFd> = seats.listeners.clone().collect();
         numbers.extend([seats.scoreboard, seats.lifeline, seats.ready, seats.settings]);
+        numbers.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
         let mut taken = take_inherited(&numbers).map_err(HandoffError::Descriptors)?;
+        let lanes = seats
+            .lanes
+            .clone()
+            .and_then(|LaneWords { own, counts, .. }| taken.pop().map(|table| LanePlan { table, own, counts }));
         let [scoreboard, lifeline, ready, settings] = taken
             .split_off(seats.listeners.len())
             .try_into()
@@ -68,6 +76,7 @@ impl Handoff {
             slot: seats.slot,
             generation: seats.generation,
             listeners: taken,
+            lanes,
             scoreboard,
             lifeline,
             ready,
@@ -134,6 +143,32 @@ struct Seats {
     lifeline: RawFd,
     ready: RawFd,
     settings: RawFd,
+    lanes: Option<LaneWords>,
+}
+
+/// What it says of lanes (`reuse_port`): ` served=9 lane=2 lanes=1,4`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct LaneWords {
+    table: RawFd,
+    own: usize,
+    counts: Vec<usize>,
+}
+
+impl LaneWords {
+    /// `None`: there are none, and every worker accepts from every socket.
+    fn parse(handoff: &str, listeners: usize) -> Result<Option<Self>, HandoffError> {
+        if !handoff.contains(" lanes=") {
+            return Ok(None);
+        }
+        let counts: String = field(handoff, "lanes")?;
+        let counts: Result<Vec<usize>, _> = counts.split(',').map(str::parse).collect();
+        match counts {
+            Ok(counts) if counts.iter().sum::<usize>() == listeners && !counts.contains(&0) => {
+                Ok(Some(Self { table: field(handoff, "served")?, own: field(handoff, "lane")?, counts }))
+            }
+            _ => Err(HandoffError::Variable(VARIABLE)),
+        }
+    }
 }
 
 impl Seats {
@@ -154,10 +189,12 @@ impl Seats {
             lifeline: field(handoff, "lifeline")?,
             ready: field(handoff, "ready")?,
             settings: field(handoff, "settings")?,
+            lanes: LaneWords::parse(handoff, usize::try_from(listeners).unwrap_or(0))?,
         };
-        let [a, b, c, d] = [seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
-        let distinct = a != b && a != c && a != d && b != c && b != d && c != d;
-        if distinct && [a, b, c, d].iter().all(|fd| *fd >= seats.listeners.end) {
+        let mut others = vec![seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
+        others.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
+        let distinct = others.iter().enumerate().all(|(at, fd)| !others[..at].contains(fd));
+        if distinct && others.iter().all(|fd| *fd >= seats.listeners.end) {
             Ok(seats)
         } else {
             Err(HandoffError::Variable(VARIABLE))

@@ -30,6 +30,7 @@ mod drain;
 mod events;
 mod handoff;
 mod io;
+mod lanes;
 mod lifeline;
 mod log;
 mod panics;

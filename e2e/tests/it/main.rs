@@ -20,6 +20,9 @@
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
 //! | `leak` | the master does not grow |
+//! | `process` | who and where the processes are: user, pidfile, chdir, umask, environment, titles |
+//! | `daemon` | in the background, and back at once if the start fails |
+//! | `lanes` | reuse_port spreads connections and loses none |
 //! | `deploy` | the files for Kubernetes agree with each other |
 //! | `workspace` | promises about the tree itself |
 
@@ -33,12 +36,15 @@ mod bad_input;
 mod boot;
 mod cli;
 mod crash;
+mod daemon;
 mod deploy;
+mod lanes;
 mod leak;
 mod limits;
 mod logs;
 mod matrix;
 mod pid1;
+mod process;
 mod recycle;
 mod reload;
 mod scale;

@@ -281,6 +281,12 @@ impl Fleet {
         self.count(Worker::is_active)
     }
 
+    /// Whether any worker was ever ready.
+    #[must_use]
+    pub const fn has_started(&self) -> bool {
+        self.started
+    }
+
     /// What the policy knows, for the metrics.
     #[must_use]
     pub fn figures(&self) -> Figures {

@@ -1,5 +1,6 @@
 //! The admin process as the operating system sees it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -10,6 +11,7 @@ use rustcorn_sys::fd::for_reading;
 use rustcorn_sys::spawn::{Exit, Image, Kin};
 use rustcorn_sys::{Monotonic, Pid};
 
+use super::environment::environment;
 use super::generation::{Resources, c_string};
 use super::process::{Gift, Nursery, Process, Word, fate};
 use crate::admin::{Action, Admin, Event};
@@ -104,7 +106,7 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
     let scoreboard = for_reading(board.fd())?;
     nursery.spawn(&Gift {
         image: &image,
-        args: &[c_string(format!("rustcorn: admin [{}]", resources.name).as_bytes())],
+        args: &[c_string(format!("rustcorn: admin [{}]", resources.title()).as_bytes())],
         listeners: resources.admin.as_slice(),
         who: "role=admin".to_owned(),
         fds: &[("scoreboard", scoreboard.as_fd())],
@@ -116,7 +118,8 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
             resources.name
         ),
         kin: Kin::Ward,
-        setting: None,
+        attributes: resources.attributes(),
+        env: environment(&BTreeMap::new()), // no more: the application's secrets may be there
     })
 }
 
@@ -124,7 +127,8 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
 pub(super) fn is_same(old: &Resources, new: &Resources) -> bool {
     let given = |resources: &Resources| {
         let Settings { admin_bind, loglevel, log_format, min_ready_workers, .. } = resources.settings.clone();
-        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone())
+        let process = (resources.title().to_owned(), resources.identity.clone(), resources.settings.umask);
+        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone(), process)
     };
     given(old) == given(new)
 }

@@ -10,9 +10,11 @@ use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Exit, Kin, reap};
 use rustcorn_sys::{Monotonic, Pid};
 
+use super::environment::environment;
 use super::generation::{Resources, c_string};
 use super::process::{Gift, Nursery, Process, Word, fate};
 use crate::fleet::{Event, WorkerId};
+use crate::lanes::{Occupant, Seat};
 
 /// All workers that were spawned and not reaped.
 #[derive(Debug, Default)]
@@ -26,28 +28,43 @@ impl Children {
         board: &Board,
         nursery: &Nursery,
     ) -> io::Result<Pid> {
-        let title = [c_string(format!("rustcorn: worker {} [{}]", id.slot, resources.name).as_bytes())];
+        let title = [c_string(format!("rustcorn: worker {} [{}]", id.slot, resources.title()).as_bytes())];
+        let seat = resources.lanes.as_ref().map(|lanes| Seat::choose(lanes, &self.occupants(id)));
+        let mut fds = vec![("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())];
+        fds.extend(seat.iter().map(|seat| ("served", seat.table())));
         board.take_seat(id.slot.0, Monotonic::now()); // before the worker can count
         let gift = Gift {
             image: &resources.image,
             args: resources.args.as_deref().unwrap_or(&title),
             listeners: &resources.listeners,
             who: format!("slot={} generation={}", id.slot, id.generation),
-            fds: &[("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())],
-            what: String::new(),
+            fds: &fds,
+            what: seat.as_ref().map_or_else(String::new, |seat| lanes(seat, resources)),
             kin: Kin::Ward,
-            setting: None,
+            attributes: resources.attributes(),
+            env: environment(&resources.settings.raw_env),
         };
-        let process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
+        let mut process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
+        process.seat = seat;
         let pid = process.child.pid;
         self.0.insert(id, process);
         Ok(pid)
     }
 
+    /// Whom a worker that is about to be spawned finds on the lanes.
+    fn occupants(&self, newcomer: WorkerId) -> Vec<Occupant> {
+        let here = self.0.iter().filter(|(_, process)| !process.leaving);
+        let occupant = |(id, process): (&WorkerId, &Process)| {
+            let stays = id.generation == newcomer.generation && !process.spent;
+            Some(Occupant { lane: process.seat.as_ref()?.lane(), life: id.life, stays })
+        };
+        here.filter_map(occupant).collect()
+    }
+
     /// Sends a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
     pub(super) fn signal(&mut self, id: WorkerId, sig: Sig) -> io::Result<()> {
         let Some(process) = self.0.get_mut(&id) else { return Ok(()) };
-        process.leaving = true;
+        process.leave();
         process.child.handle.send(sig)
     }
 
@@ -94,6 +111,12 @@ impl Children {
     pub(super) fn active(&self) -> usize {
         self.0.values().filter(|process| !process.leaving).count()
     }
+}
+
+/// Words of the handoff: the worker's own lane, and how many sockets each listener has.
+fn lanes(seat: &Seat, resources: &Resources) -> String {
+    let counts: Vec<String> = resources.listeners.iter().map(|listener| listener.sockets().len().to_string()).collect();
+    format!(" lane={} lanes={}", seat.lane(), counts.join(","))
 }
 
 /// What the worker said meanwhile.

@@ -2,22 +2,30 @@
 
 mod admin;
 mod children;
+mod commit;
+mod environment;
 mod generation;
+mod home;
 mod manager;
+mod metrics;
 mod process;
+mod promotion;
 mod succession;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustcorn_config::Invocation;
-use rustcorn_scoreboard::{Board, Counts, Figures, State};
+use rustcorn_scoreboard::{Board, Counts, Figures};
 use rustcorn_sys::clock::time_of_day;
+use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{has_terminal, raise_descriptor_limit, wait_readable};
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
+use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
 
 use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
@@ -25,13 +33,16 @@ use crate::heritage::{Beginning, Endowment, Heritage};
 use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, News, Statsd, Trouble};
+use crate::pidfile::Pidfile;
 use admin::AdminSeat;
 use children::Children;
 use generation::OwnProgram;
+use generation::{Around, pidfile_of};
 pub use generation::{Launch, Program, Resolve};
-pub(crate) use generation::{Refusal, Resources};
+pub(crate) use generation::{Refusal, Resources, check};
+use home::Home;
 use manager::Manager;
+use metrics::Metrics;
 use process::Nursery;
 use succession::Succession;
 
@@ -43,6 +54,7 @@ pub(crate) struct OsWorld {
     invocation: Invocation,
     resolve: Resolve,
     own: OwnProgram,
+    home: Home,
     signals: Signals,
     board: Board,
     nursery: Nursery,
@@ -63,11 +75,11 @@ pub(crate) struct OsWorld {
     metrics: Option<Metrics>,
     /// What the statsd server was told of.
     told: (Counts, Figures),
-}
-
-struct Metrics {
-    statsd: Statsd,
-    due: Monotonic,
+    pidfile: Option<Pidfile>,
+    /// Where ps(1) finds the master's name.
+    title: Option<Title>,
+    /// With `daemon`.
+    daemon: Option<Rc<Detached>>,
 }
 
 impl OsWorld {
@@ -76,17 +88,16 @@ impl OsWorld {
         invocation: Invocation,
         resolve: Resolve,
         beginning: Beginning,
+        daemon: Option<Rc<Detached>>,
     ) -> Result<(Self, Plan, Birth), Refusal> {
         let Beginning { endowment, parent, generation, watchdog } = beginning;
         let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
         let signals = Signals::listen().map_err(cannot("listen to signals"))?;
-        let succession = Succession::new(parent).map_err(cannot("open the working directory"))?;
+        let succession = Succession::new(parent);
         let own = OwnProgram::find(invocation.program().as_ref());
         // A pipe and a pidfd for each worker; the usual limit is reached by 500.
         complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
         let first = generation.unwrap_or(Generation(1));
-        let loaded = Resources::load(&invocation, &resolve, &own, &endowment, true);
-        let resources = loaded.inspect_err(|refusal| succession.fail(&refusal.to_string()))?;
         let birth = Birth {
             generation: first,
             has_parent: succession.has_parent(),
@@ -94,10 +105,19 @@ impl OsWorld {
             has_terminal: has_terminal(),
             is_init: Pid::this().as_raw() == 1,
         };
+        let home = Home::find();
+        let has_parent = birth.has_parent;
+        let around = Around { own: &own, home: &home, sockets: &endowment, present: None, has_parent };
+        // Goes to its directory, and stays.
+        let loaded = Resources::load(&invocation, &resolve, &around).and_then(|resources| {
+            let pidfile = pidfile_of(&resources.settings, has_parent).as_deref().map(Pidfile::create).transpose()?;
+            Ok((resources, pidfile))
+        });
+        let (resources, pidfile) = loaded.inspect_err(|refusal| succession.fail(&refusal.to_string()))?;
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
-        let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
+        let nursery = Nursery::new(daemon.clone()).map_err(cannot("make a pipe"))?;
         log::describe_process(vec![("role".into(), "master".into())]);
         log::say_panics();
         log::set_format(resources.settings.log_format);
@@ -108,10 +128,14 @@ impl OsWorld {
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
         resources.say_admin();
+        if daemon.is_some() {
+            Notice::DaemonWithoutLog.say();
+        }
         let mut world = Self {
             invocation,
             resolve,
             own,
+            home,
             signals,
             board,
             nursery,
@@ -127,7 +151,13 @@ impl OsWorld {
             answers: vec![Event::Tick],
             metrics: None,
             told: Default::default(),
+            pidfile,
+            title: Title::take_over().map_err(|error| complain(Err(error), || "show a process title".to_owned())).ok(),
+            daemon,
         };
+        if let (Some(title), Some(resources)) = (&world.title, world.in_force()) {
+            title.set(&format!("rustcorn: master [{}]", resources.title()));
+        }
         world.start_metrics();
         world.want_admin();
         Ok((world, plan, birth))
@@ -181,6 +211,14 @@ impl OsWorld {
         Ok(events)
     }
 
+    /// A worker serves. For a daemon that is the end of its start: whoever called it is told, and left.
+    pub(crate) fn serves(&self) {
+        if let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.is_awaited()) {
+            complain(daemon.leave_terminal(true), || "leave the terminal".to_owned());
+            daemon.tell(0);
+        }
+    }
+
     /// Lets readers of the scoreboard know what the policy knows.
     pub(crate) fn publish(&self, figures: &Figures) {
         self.board.publish(figures);
@@ -211,7 +249,7 @@ impl OsWorld {
                 complain(self.succession.signal_heir(sig), || format!("send {sig} to the new master"));
             }
             Action::TellParent(report) => self.succession.tell_parent(&report),
-            Action::Promote => self.own_files(),
+            Action::Promote => self.promote(),
             Action::ServeAdmin(serves) => {
                 if std::mem::replace(&mut self.serves_admin, serves) != serves {
                     self.want_admin();
@@ -243,7 +281,14 @@ impl OsWorld {
     }
 
     fn load(&mut self, generation: Generation) {
-        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, &self.endowment(), false);
+        let around = Around {
+            own: &self.own,
+            home: &self.home,
+            sockets: &self.endowment(),
+            present: self.in_force(),
+            has_parent: self.succession.has_parent(),
+        };
+        let loaded = Resources::load(&self.invocation, &self.resolve, &around);
         self.answers.push(Event::Loaded(match loaded {
             Ok(resources) => {
                 let plan = resources.plan();
@@ -258,8 +303,8 @@ impl OsWorld {
         let endowment = self.endowment();
         let heritage = Heritage::new(generation, &endowment, self.watchdog);
         let started = self.own.open().and_then(|image| {
-            let (invocation, nursery) = (&self.invocation, &self.nursery);
-            let heir = self.succession.start_heir(invocation, &image, &heritage, &endowment, nursery);
+            let (invocation, home, nursery) = (&self.invocation, &self.home, &self.nursery);
+            let heir = self.succession.start_heir(invocation, home, &image, &heritage, &endowment, nursery);
             heir.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
         });
         self.own_files();
@@ -272,13 +317,6 @@ impl OsWorld {
     /// The sockets in use.
     fn endowment(&self) -> Endowment {
         self.in_force().map(|resources| resources.endowment(self.activated)).unwrap_or_default()
-    }
-
-    /// The files of unix sockets are removed in the end by the last master that uses them.
-    fn own_files(&self) {
-        for listener in self.generations.values().flat_map(Resources::sockets) {
-            listener.own_file(self.succession.is_alone());
-        }
     }
 
     /// There shall be an admin process if the settings say so and no other master has one.
@@ -313,92 +351,6 @@ impl OsWorld {
         }
     }
 
-    fn commit(&mut self, generation: Generation) {
-        let old = self.generations.remove(&self.in_force);
-        self.in_force = generation;
-        let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
-        let changes = old.settings.changes(&new.settings);
-        log::set_format(new.settings.log_format);
-        for change in &changes {
-            Notice::SettingChanged { change: change.to_string() }.say();
-        }
-        let changed = |keys: &[&str]| changes.iter().any(|change| keys.contains(&change.key.as_str()));
-        if changed(&["bind"]) {
-            Notice::Listening { addresses: new.urls() }.say();
-        }
-        if changed(&["backlog"]) {
-            for listener in &new.listeners {
-                complain(listener.set_backlog(new.settings.backlog), || {
-                    format!("set the backlog of {}", listener.url())
-                });
-            }
-        }
-        log::set_level(new.settings.loglevel);
-        if !admin::is_same(&old, new) {
-            if changed(&["admin_bind"]) {
-                new.say_admin();
-            }
-            self.want_admin();
-        }
-        if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
-            self.finish_metrics(); // what was counted so far goes where it was configured to go
-            self.start_metrics();
-        }
-        // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
-    }
-
-    fn start_metrics(&mut self) {
-        let statsd = self.in_force().and_then(|resources| Statsd::new(&resources.settings));
-        self.metrics = statsd.map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
-    }
-
-    fn send_metrics_if_due(&mut self) {
-        let now = self.now();
-        if self.metrics.as_ref().is_none_or(|metrics| now < metrics.due) {
-            return;
-        }
-        let (news, gauges) = self.news();
-        if let Some(metrics) = &mut self.metrics {
-            metrics.due = now + metrics.statsd.interval();
-            report(metrics.statsd.flush(&news, &gauges, now));
-        }
-    }
-
-    /// The last metrics this server gets, with a little more patience.
-    fn finish_metrics(&mut self) {
-        let now = self.now();
-        if let Some(metrics) = self.metrics.take() {
-            let (news, gauges) = self.news();
-            report(metrics.statsd.finish(&news, &gauges, now));
-        }
-    }
-
-    /// What happened since the last time this was asked.
-    fn news(&mut self) -> (News, Gauges) {
-        self.board.publish_log(log_counts::lines());
-        let now = self.board.snapshot().expect("nobody else folds");
-        let (counts, figures) = std::mem::replace(&mut self.told, (now.totals, now.figures));
-        let news = News {
-            counts: self.told.0.since(&counts),
-            restarts: std::array::from_fn(|cause| now.figures.restarts[cause] - figures.restarts[cause]),
-            recycles: std::array::from_fn(|limit| now.figures.recycles[limit] - figures.recycles[limit]),
-            reloads_ok: now.figures.reloads_ok - figures.reloads_ok,
-            reloads_failed: now.figures.reloads_failed - figures.reloads_failed,
-        };
-        let vitals = || now.seats.iter().map(|seat| &seat.vitals);
-        let asked = self.in_force().filter(|resources| resources.settings.enable_backlog_metric);
-        let gauges = Gauges {
-            workers: self.children.active(),
-            ready: vitals().filter(|vitals| vitals.state == State::Ready).count(),
-            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
-            target: now.figures.target,
-            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
-            connections: vitals().map(|vitals| vitals.connections).sum(),
-            backlog: asked.and_then(Resources::backlog),
-        };
-        (news, gauges)
-    }
-
     /// What only the scoreboard knows.
     fn with_details(&self, notice: Notice) -> Notice {
         match notice {
@@ -411,12 +363,6 @@ impl OsWorld {
             }
             other => other,
         }
-    }
-}
-
-fn report(trouble: Option<Trouble>) {
-    if let Some(Trouble { to, error, lost }) = trouble {
-        Notice::StatsdTrouble { to, error, lost }.say();
     }
 }
 

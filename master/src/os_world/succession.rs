@@ -2,17 +2,19 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use rustcorn_config::Invocation;
 use rustcorn_sys::Pid;
-use rustcorn_sys::fd::{sealed_memfd, working_directory};
+use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::signal::Sig;
-use rustcorn_sys::spawn::{Exit, Image, Kin};
+use rustcorn_sys::spawn::{Attributes, Exit, Image, Kin};
 
-use super::generation::{c_string, heirs_environment};
+use super::environment::heirs_environment;
+use super::generation::c_string;
+use super::home::Home;
 use super::process::{Gift, Nursery, Process, Word, fate};
 use crate::fleet::{Event, Report};
 use crate::heritage::{Endowment, Heritage, Parent};
@@ -22,14 +24,11 @@ use crate::heritage::{Endowment, Heritage, Parent};
 pub(super) struct Succession {
     parent: Option<Parent>,
     heir: Option<Process>,
-    /// Where this master was started: the heir's relative paths mean the same.
-    folder: OwnedFd,
 }
 
 impl Succession {
-    /// To be called before the working directory is changed.
-    pub(super) fn new(parent: Option<Parent>) -> io::Result<Self> {
-        Ok(Self { parent, heir: None, folder: working_directory()? })
+    pub(super) const fn new(parent: Option<Parent>) -> Self {
+        Self { parent, heir: None }
     }
 
     pub(super) const fn has_parent(&self) -> bool {
@@ -65,10 +64,11 @@ impl Succession {
         Some(events)
     }
 
-    /// Starts a new master in the way this one was started, and leaves it the sockets.
+    /// Starts a new master in the way this one was started, at `home` and as the same user, and leaves it the sockets.
     pub(super) fn start_heir(
         &mut self,
         invocation: &Invocation,
+        home: &Home,
         image: &Image,
         heritage: &Heritage,
         endowment: &Endowment,
@@ -85,7 +85,8 @@ impl Succession {
             fds: &[("heritage", heritage.as_fd())],
             what: String::new(),
             kin: Kin::Heir,
-            setting: Some((self.folder.as_fd(), heirs_environment())),
+            attributes: Attributes { directory: home.start(), ..Attributes::default() },
+            env: heirs_environment(),
         })?;
         let pid = process.child.pid;
         self.heir = Some(process);

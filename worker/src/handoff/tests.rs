@@ -10,8 +10,27 @@ fn parse(line: &str, listen_fds: &str, listen_pid: &str) -> Result<Seats, String
 
 #[test]
 fn a_handoff_names_every_descriptor() {
-    let seats = Seats { slot: 2, generation: 7, listeners: 3..5, scoreboard: 5, lifeline: 6, ready: 7, settings: 8 };
+    let seats = Seats {
+        slot: 2,
+        generation: 7,
+        listeners: 3..5,
+        scoreboard: 5,
+        lifeline: 6,
+        ready: 7,
+        settings: 8,
+        lanes: None,
+    };
     assert_eq!(parse(LINE, "2", "42").unwrap(), seats);
+}
+
+#[test]
+fn lanes_come_with_a_table_and_the_sockets_of_each_listener() {
+    let words = |words: &str| parse(&format!("{LINE}{words}"), "2", "42").map(|seats| seats.lanes);
+    let lanes = LaneWords { table: 9, own: 1, counts: vec![2] };
+    assert_eq!(words(" served=9 lane=1 lanes=2"), Ok(Some(lanes)));
+    for bad in [" lanes=2", " served=9 lane=1 lanes=3", " served=9 lane=1 lanes=2,0", " served=8 lane=1 lanes=1,1"] {
+        assert!(words(bad).unwrap_err().contains("cannot understand"), "{bad}");
+    }
 }
 
 #[test]

@@ -150,6 +150,17 @@ impl Server {
         self.setup.dir.write(name, text);
     }
 
+    /// From now on lines that contain this are part of the story, see [`Setup::expect`].
+    pub(crate) fn setup_expects(&mut self, pattern: &str) -> &Self {
+        self.setup.expected.push(pattern.to_owned());
+        self
+    }
+
+    /// Runs the program again, to its end, in the server's folder and with its configuration file.
+    pub(crate) fn run_another(&self, args: &[&str]) -> std::process::Output {
+        self.setup.run_with(args)
+    }
+
     /// Puts a program into the server's folder.
     pub(crate) fn install(&self, name: &str, program: &std::path::Path) {
         self.setup.dir.install(name, program);

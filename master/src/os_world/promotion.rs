@@ -1,0 +1,46 @@
+//! What is one master's alone: the pidfile, and the files of its sockets. While there are two, the older one has them.
+
+use std::path::PathBuf;
+
+use super::OsWorld;
+use super::generation::{Resources, pidfile_of};
+use crate::notice::Notice;
+use crate::pidfile::Pidfile;
+
+impl OsWorld {
+    /// The files of unix sockets are removed in the end by the last master that uses them.
+    pub(super) fn own_files(&self) {
+        for listener in self.generations.values().flat_map(Resources::sockets) {
+            listener.own_file(self.succession.is_alone());
+        }
+    }
+
+    /// The pidfile is where the settings in force say, or beside it while an older master has the name.
+    pub(super) fn update_pidfile(&mut self) {
+        let has_parent = self.succession.has_parent();
+        let path = self.in_force().and_then(|resources| pidfile_of(&resources.settings, has_parent));
+        if let Err(error) = move_pidfile(&mut self.pidfile, path) {
+            Notice::PidfileKept { why: error.to_string() }.say();
+        }
+    }
+
+    /// The old master is gone, and so is its hold on the name.
+    pub(super) fn promote(&mut self) {
+        self.own_files();
+        let path = self.in_force().and_then(|resources| resources.settings.pidfile.clone());
+        if let (Some(pidfile), Some(path)) = (&mut self.pidfile, path)
+            && let Err(error) = pidfile.rename_to(&path)
+        {
+            Notice::PidfileKept { why: error.to_string() }.say();
+        }
+    }
+}
+
+/// The new one is there before the old one goes. Where it cannot be written the old one stays: better than none.
+fn move_pidfile(pidfile: &mut Option<Pidfile>, path: Option<PathBuf>) -> Result<(), crate::pidfile::PidfileError> {
+    let wanted = path.as_ref().and_then(|path| std::path::absolute(path).ok());
+    if wanted.as_deref() != pidfile.as_ref().map(Pidfile::path) {
+        *pidfile = path.as_deref().map(Pidfile::create).transpose()?;
+    }
+    Ok(())
+}
