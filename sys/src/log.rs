@@ -1,11 +1,12 @@
 //! Operator log lines, to standard error: as gunicorn writes them, `[2026-11-22 06:55:00 +0000] [PID] [INFO] message`, or as
-//! JSON objects that log collectors understand.
+//! JSON objects that log collectors understand. Syslog may get them, too ([`syslog`]).
 //!
 //! One line is one `write(2)` of at most `PIPE_BUF` bytes, so lines of master and workers never mix on one pipe. A log that
 //! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.
 
 mod json;
 mod panic;
+pub mod syslog;
 mod text;
 
 use std::borrow::Cow;
@@ -188,6 +189,17 @@ impl Record<'_> {
 
     /// As [`Self::say`], where somebody else has decided that the event is wanted.
     pub fn say_at_any_level(&self) {
+        self.write();
+        if let Some(syslog::Trouble { address, error, lost }) = syslog::say(self) {
+            let message = format_args!("{lost} log lines did not reach syslog at {address}: {error}");
+            let fields = [("lost".into(), lost.into())];
+            // To standard error alone: it is no news for syslog.
+            Record { level: Level::Warning, message: &message, origin: None, fields: &fields }.write();
+        }
+    }
+
+    /// To standard error, whatever the level.
+    fn write(&self) {
         self.count();
         let lost = LOST.swap(0, Relaxed);
         if lost > 0 {

@@ -12,7 +12,7 @@ use crate::{Monotonic, Pid, socket};
 
 /// Between fork and exec a child holds a copy of every descriptor of this process. A test that forks, or to which it matters
 /// when the last copy is closed, holds this for as long.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
