@@ -1,6 +1,7 @@
 //! Every line the master says to an operator. gunicorn's wording where gunicorn has the line (tools grep for it).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::Pid;
@@ -176,6 +177,20 @@ pub enum Notice {
         /// Datagrams lost since the last such line.
         lost: u64,
     },
+    /// The log goes on in the old file.
+    LogNotReopened {
+        /// What cannot be opened.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+    /// The worker was given a log file twice, and has not taken the first.
+    LogNotTaken {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+    },
     /// A system call failed that should not; the master goes on.
     SystemTrouble {
         /// What was tried.
@@ -195,11 +210,13 @@ impl Notice {
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
             | Self::StatsdTrouble { .. }
+            | Self::LogNotTaken { .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
             | Self::WorkerFailedToBoot { .. }
             | Self::BootTimeout { .. }
             | Self::ReloadFailed { .. }
+            | Self::LogNotReopened { .. }
             | Self::StopReason { .. }
             | Self::ShuttingDown { failed: true } => Level::Error,
             Self::WorkerSignalled { number, .. } => match *number {
@@ -226,6 +243,7 @@ impl Notice {
             Self::BootTimeout { slot, pid }
             | Self::WorkerTimeout { slot, pid, .. }
             | Self::DrainTimeout { slot, pid }
+            | Self::LogNotTaken { slot, pid }
             | Self::Recycling { slot, pid, .. } => ("worker", json!({"pid": pid.as_raw(), "slot": slot.0})),
             Self::WorkerExited { pid, code } => ("worker", json!({"pid": pid.as_raw(), "exit_code": code})),
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
@@ -258,9 +276,6 @@ impl fmt::Display for Notice {
                 write!(f, "Using worker: {app} ({workers} workers, {threads} threads each)")
             }
             Self::HandlingSignal(sig) => write!(f, "Handling signal: {sig}"),
-            Self::SignalIgnored(Sig::Usr1) => {
-                f.write_str("SIGUSR1 ignored. The log goes to standard error: there is no file to reopen")
-            }
             Self::SignalIgnored(Sig::Usr2) => {
                 f.write_str("SIGUSR2 ignored. This version cannot replace the running master; HUP replaces the workers")
             }
@@ -343,6 +358,12 @@ impl fmt::Display for Notice {
                     1 => f.write_str("1 datagram was lost"),
                     lost => write!(f, "{lost} datagrams were lost"),
                 }
+            }
+            Self::LogNotReopened { path, error } => {
+                write!(f, "Cannot open the log {} again: {error}; going on with the old file", path.display())
+            }
+            Self::LogNotTaken { slot, pid } => {
+                write!(f, "Worker {slot} (pid:{pid}) has not taken the last log file; its lines go to the one it has")
             }
             Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
         }

@@ -72,6 +72,10 @@ impl Sig {
         Self::ALL.iter().find(|(sig, _)| *sig == self).expect("ALL lists every variant").1
     }
 
+    pub(crate) fn number(self) -> i32 {
+        self.raw() as i32
+    }
+
     fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().find(|(_, raw)| *raw as u32 == number).map(|(sig, _)| *sig)
     }

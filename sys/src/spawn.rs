@@ -12,7 +12,7 @@ use std::path::Path;
 use nix::unistd::{ForkResult, fork};
 
 use crate::pid::Pid;
-use crate::signal::PidFd;
+use crate::signal::{PidFd, Sig};
 
 /// A program held open, so that it can be run again even after its file was replaced or removed.
 #[derive(Debug)]
@@ -45,8 +45,15 @@ pub struct Command<'a> {
     pub args: &'a [CString],
     /// The whole environment, `KEY=VALUE` each. `LISTEN_PID` is added here, since only the child knows it.
     pub env: &'a [CString],
-    /// Descriptors the child finds from 3 on, in this order. It gets no others.
+    /// Descriptors the child finds from 3 on, in this order. Beside its standard ones it gets no others.
     pub fds: &'a [BorrowedFd<'a>],
+    /// What takes the place of its standard output; `None`: the parent's.
+    pub stdout: Option<BorrowedFd<'a>>,
+    /// The same for standard error.
+    pub stderr: Option<BorrowedFd<'a>>,
+    /// Signals that it ignores until it says otherwise: those that reach it before it can listen, or that it knows nothing of,
+    /// must not end it. What it executes in turn begins so, too.
+    pub ignored: &'a [Sig],
     /// Where a failed exec is reported as `EXEC=<errno>\n`: the write end of the worker's ready pipe.
     pub report: BorrowedFd<'a>,
 }
@@ -75,7 +82,7 @@ pub const EXEC_FAILED: i32 = 127;
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
 /// Starts a child: own process group (a Ctrl-C at the terminal reaches the master alone, which then decides), SIGTERM when
-/// its parent dies, no blocked signals, default actions.
+/// its parent dies, no blocked signals, default actions but for those that it shall ignore.
 ///
 /// The caller must be single-threaded: between fork and exec only the calling thread exists in the child.
 pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
@@ -86,6 +93,7 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
     let parent = Pid::this();
     let first_free = 3 + RawFd::try_from(command.fds.len()).expect("a handful of descriptors");
     let mut moved = vec![-1; command.fds.len()];
+    let ignored: Vec<_> = command.ignored.iter().map(|sig| sig.number()).collect();
     // SAFETY: single-threaded (see above); the child calls only async-signal-safe functions on memory prepared here, and ends
     // in exec or _exit.
     match unsafe { fork() }? {
@@ -97,7 +105,7 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
         ForkResult::Child => {
             write_digits(&mut listen_pid[LISTEN_PID.len()..], nix::unistd::getpid().as_raw().unsigned_abs());
             env[command.env.len()] = listen_pid.as_ptr().cast();
-            let plan = Plan { command, args: &args, env: &env, parent, first_free };
+            let plan = Plan { command, args: &args, env: &env, ignored: &ignored, parent, first_free };
             // SAFETY: we are the fresh child; nothing of the parent's runs here.
             unsafe { plan.exec(&mut moved) }
         }
@@ -109,6 +117,7 @@ struct Plan<'a> {
     command: &'a Command<'a>,
     args: &'a [*const libc::c_char],
     env: &'a [*const libc::c_char],
+    ignored: &'a [libc::c_int],
     parent: Pid,
     first_free: RawFd,
 }
@@ -124,6 +133,10 @@ impl Plan<'_> {
             for number in (1..32).filter(|number| *number != libc::SIGHUP) {
                 libc::signal(number, libc::SIG_DFL);
             }
+            // Before they are let through below: one that came meanwhile is thrown away now.
+            for number in self.ignored {
+                libc::signal(*number, libc::SIG_IGN);
+            }
             let mut none = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
@@ -137,7 +150,7 @@ impl Plan<'_> {
             // Out of the way first, so that placing one does not overwrite another that is still to be placed.
             let report = libc::fcntl(self.command.report.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
             let image = libc::fcntl(self.command.image.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
-            if image >= 0 && self.place(moved) {
+            if image >= 0 && self.place_standard() && self.place(moved) {
                 if self.command.image.script {
                     libc::fcntl(image, libc::F_SETFD, 0);
                 }
@@ -151,6 +164,19 @@ impl Plan<'_> {
             libc::write(report, message.as_ptr().cast(), 6 + digits);
             libc::_exit(EXEC_FAILED)
         }
+    }
+
+    /// Puts standard output and error in their places; false with errno set if that is impossible. They come from descriptors
+    /// beyond the standard ones, so neither overwrites the other's origin.
+    ///
+    /// # Safety
+    /// As [`Self::exec`].
+    unsafe fn place_standard(&self) -> bool {
+        let put = |from: &Option<BorrowedFd<'_>>, number| {
+            // SAFETY: as in `exec`; clears close-on-exec, unless it is there already.
+            from.as_ref().is_none_or(|from| unsafe { libc::dup2(from.as_raw_fd(), number) } >= 0)
+        };
+        put(&self.command.stdout, libc::STDOUT_FILENO) && put(&self.command.stderr, libc::STDERR_FILENO)
     }
 
     /// Puts the descriptors where the child expects them; false with errno set as soon as one cannot be.

@@ -1,7 +1,7 @@
 //! What the master gives a worker at spawn: descriptors, and where each is.
 //!
 //! The listeners are systemd's way (`LISTEN_FDS`, `LISTEN_PID`, from descriptor 3 on); the rest is in `RUSTCORN_HANDOFF`:
-//! `v=1 slot=0 generation=1 scoreboard=5 lifeline=6 ready=7 settings=8`.
+//! `v=1 slot=0 generation=1 lifeline=5 ready=6 log=7 scoreboard=8 settings=9`.
 
 use std::env;
 use std::error::Error;
@@ -30,6 +30,8 @@ pub struct Handoff {
     pub(crate) scoreboard: OwnedFd,
     pub(crate) lifeline: OwnedFd,
     pub(crate) ready: Ready,
+    /// On which another log file may come; older masters have none.
+    pub(crate) log: Option<OwnedFd>,
     pub(crate) settings: Settings,
 }
 
@@ -57,7 +59,9 @@ impl Handoff {
     fn take(seats: &Seats) -> Result<Self, HandoffError> {
         let mut numbers: Vec<RawFd> = seats.listeners.clone().collect();
         numbers.extend([seats.scoreboard, seats.lifeline, seats.ready, seats.settings]);
+        numbers.extend(seats.log);
         let mut taken = take_inherited(&numbers).map_err(HandoffError::Descriptors)?;
+        let log = seats.log.and_then(|_| taken.pop());
         let [scoreboard, lifeline, ready, settings] = taken
             .split_off(seats.listeners.len())
             .try_into()
@@ -71,6 +75,7 @@ impl Handoff {
             scoreboard,
             lifeline,
             ready,
+            log,
             settings,
         })
     }
@@ -108,6 +113,16 @@ impl Ready {
         self.tell("SPENT=1\n");
     }
 
+    /// The worker writes to the log file that it was given last.
+    pub(crate) fn log_taken(&self) {
+        self.tell("LOG=taken\n");
+    }
+
+    /// The worker was told to open its log anew.
+    pub(crate) fn reopen_log(&self) {
+        self.tell("LOG=reopen\n");
+    }
+
     /// The same pipe for another part of the worker.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
@@ -133,6 +148,7 @@ struct Seats {
     scoreboard: RawFd,
     lifeline: RawFd,
     ready: RawFd,
+    log: Option<RawFd>,
     settings: RawFd,
 }
 
@@ -153,11 +169,13 @@ impl Seats {
             scoreboard: field(handoff, "scoreboard")?,
             lifeline: field(handoff, "lifeline")?,
             ready: field(handoff, "ready")?,
+            log: if handoff.contains(" log=") { Some(field(handoff, "log")?) } else { None },
             settings: field(handoff, "settings")?,
         };
-        let [a, b, c, d] = [seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
-        let distinct = a != b && a != c && a != d && b != c && b != d && c != d;
-        if distinct && [a, b, c, d].iter().all(|fd| *fd >= seats.listeners.end) {
+        let mut all = vec![seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
+        all.extend(seats.log);
+        let distinct = all.iter().enumerate().all(|(at, fd)| !all[..at].contains(fd));
+        if distinct && all.iter().all(|fd| *fd >= seats.listeners.end) {
             Ok(seats)
         } else {
             Err(HandoffError::Variable(VARIABLE))

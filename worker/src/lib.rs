@@ -32,6 +32,7 @@ mod handoff;
 mod io;
 mod lifeline;
 mod log;
+mod log_channel;
 mod panics;
 mod registry;
 mod run;

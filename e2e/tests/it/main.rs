@@ -16,6 +16,7 @@
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
+//! | `log_files` | a log in a file, through any number of rotations; syslog |
 //! | `leak` | the master does not grow |
 //! | `deploy` | the files for Kubernetes agree with each other |
 //! | `workspace` | promises about the tree itself |
@@ -32,6 +33,7 @@ mod crash;
 mod deploy;
 mod leak;
 mod limits;
+mod log_files;
 mod logs;
 mod pid1;
 mod recycle;

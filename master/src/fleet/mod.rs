@@ -131,6 +131,8 @@ pub enum Action {
     SetPhase(Phase),
     /// Let nobody connect any more.
     CloseListeners,
+    /// Go over to the log files that have the names now, with all processes.
+    ReopenLogs,
     /// Look how much memory the workers have; answer with [`Event::Measured`].
     Measure,
     /// Write a line for the operator.
@@ -272,9 +274,17 @@ impl Fleet {
             Sig::Hup => self.reload.ask(todo),
             Sig::Ttin => self.target = (self.target + 1).min(MAX_WORKERS),
             Sig::Ttou => self.target = (self.target - 1).max(1),
-            Sig::Usr1 | Sig::Usr2 | Sig::Winch => todo.push(Action::Say(Notice::SignalIgnored(sig))),
+            Sig::Usr1 => self.reopen_logs(todo),
+            Sig::Usr2 | Sig::Winch => todo.push(Action::Say(Notice::SignalIgnored(sig))),
             Sig::Chld | Sig::Abrt | Sig::Kill => {}
         }
+    }
+
+    /// The workers are told, too, as gunicorn does: the application may have files of its own. One that cannot hear it yet ignores it.
+    fn reopen_logs(&self, todo: &mut Vec<Action>) {
+        todo.push(Action::ReopenLogs);
+        let told = self.workers.iter().filter(|(_, worker)| worker.pid.is_some() && worker.may_log());
+        todo.extend(told.map(|(id, _)| Action::Signal(*id, Sig::Usr1)));
     }
 
     fn ready(&mut self, now: Monotonic, id: WorkerId, todo: &mut Vec<Action>) {

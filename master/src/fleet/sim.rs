@@ -56,6 +56,8 @@ struct Os {
     ever_ready: bool,
     plan: Plan,
     next_plan: Option<Plan>,
+    /// Ready workers that have not heard of log files that were opened anew.
+    untold: Vec<WorkerId>,
 }
 
 impl Os {
@@ -75,6 +77,7 @@ impl Os {
             ever_ready: false,
             plan,
             next_plan: None,
+            untold: Vec::new(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Os {
             Action::CloseListeners => {
                 assert!(self.stopping);
             }
+            Action::ReopenLogs => self.untold = self.all(Process::Ready),
             Action::Say(_) => {}
             Action::Exit(code) => {
                 assert!(self.processes.is_empty(), "the master never leaves before its workers");
@@ -171,6 +175,10 @@ impl Os {
             }
             Sig::Kill => *process = Process::Killed,
             Sig::Abrt => *process = Process::Leaving, // it hung, so it served nobody
+            Sig::Usr1 => {
+                assert_ne!(*process, Process::Killed);
+                self.untold.retain(|other| *other != id);
+            }
             other => panic!("workers are never sent {other}"),
         }
     }
@@ -281,6 +289,7 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
         for action in fleet.step(os.now, event) {
             os.apply(rng, &action);
         }
+        assert_eq!(os.untold, [], "a USR1 reaches them all");
         if os.exit.is_some() {
             return false;
         }

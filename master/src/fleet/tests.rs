@@ -436,11 +436,43 @@ fn the_message_of_a_seats_last_occupant_is_not_taken_for_the_next_ones() {
 #[test]
 fn signals_without_a_task_are_named_and_ignored() {
     let mut story = Story::serving(plan(1));
-    for sig in [Sig::Usr1, Sig::Usr2, Sig::Winch] {
+    for sig in [Sig::Usr2, Sig::Winch] {
         assert_eq!(story.when(Event::Signal(sig)), []);
         assert_eq!(story.said.last(), Some(&Notice::SignalIgnored(sig)));
     }
     assert_eq!(story.when(Event::Signal(Sig::Chld)), []);
+}
+
+/// With all that may still write to them: ready, draining, and booting ones, which ignore it until they can listen.
+#[test]
+fn usr1_opens_the_log_files_anew_and_tells_the_workers_in_every_state() {
+    let usr1 = |ids: &[WorkerId]| {
+        [Action::ReopenLogs].into_iter().chain(ids.iter().map(|id| Action::Signal(*id, Sig::Usr1))).collect::<Vec<_>>()
+    };
+    let mut story = Story::serving(plan(2));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1), w(1, 1, 2)]));
+    assert_eq!(story.said, [Notice::HandlingSignal(Sig::Usr1)]);
+
+    // During a reload, the new generation's canary with them; of those that drain, too.
+    story.when(Event::Signal(Sig::Hup));
+    let canary = only_spawn(&story.when(Event::Loaded(Ok(plan(2)))));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1), w(1, 1, 2), canary]));
+    let drained = story.when(Event::Ready(canary));
+    assert!(drained.iter().any(|action| matches!(action, Action::Signal(_, Sig::Term))), "{drained:?}");
+    assert!(story.when(Event::Signal(Sig::Usr1)).contains(&Action::Signal(w(0, 1, 1), Sig::Usr1)));
+
+    // One that hangs is on its way out, one that is gone is not signalled.
+    let mut story = Story::serving(plan(2));
+    story.now = story.now + plan(2).timeout;
+    story.when(Event::Beats(vec![(w(0, 1, 1), story.now)]));
+    assert_eq!(story.when(Event::Tick), [Action::Signal(w(1, 1, 2), Sig::Abrt)]);
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1)]));
+
+    // And during a stop.
+    story.when(Event::Signal(Sig::Term));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1)]));
+    story.when(killed(w(1, 1, 2)));
+    story.when(left(w(0, 1, 1)));
 }
 
 #[test]

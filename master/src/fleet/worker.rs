@@ -102,6 +102,11 @@ impl Worker {
         self.is_booting() || self.is_ready()
     }
 
+    /// Whether it may still have something to say.
+    pub(super) const fn may_log(&self) -> bool {
+        self.is_active() || matches!(self.life, Life::Draining { .. })
+    }
+
     /// Whether its end was asked for.
     pub(super) const fn is_leaving(&self) -> bool {
         matches!(self.life, Life::Draining { .. } | Life::Killed { why: Why::DrainTimeout })

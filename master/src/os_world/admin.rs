@@ -49,6 +49,11 @@ impl AdminSeat {
         self.process.iter().flat_map(Process::descriptors)
     }
 
+    /// The process, while there is one.
+    pub(super) const fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
     /// Whether the process that ended is (was) it.
     pub(super) fn ended(&mut self, pid: Pid, exit: Exit) -> bool {
         let Some(mut process) = self.process.take_if(|process| process.child.pid == pid) else { return false };
@@ -100,6 +105,9 @@ impl AdminSeat {
 /// Always of the master's own image, so that both know the same scoreboard: a foreign `command` may not know of this role.
 fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<Process> {
     let Settings { loglevel, log_format, min_ready_workers, .. } = &resources.settings;
+    let syslog = resources.settings.syslog_plan().map_or_else(String::new, |plan| {
+        format!(" syslog={} syslog_facility={} syslog_tag={}", plan.address, plan.facility, plan.tag)
+    });
     let image = Image::open(Path::new("/proc/self/exe"))?;
     let scoreboard = for_reading(board.fd())?;
     nursery.spawn(&Gift {
@@ -108,9 +116,11 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
         listeners: resources.admin.as_slice(),
         who: "role=admin".to_owned(),
         fds: &[("scoreboard", scoreboard.as_fd())],
+        log: resources.log.as_fd(),
+        capture_output: false,
         // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
         what: format!(
-            " min_ready={min_ready_workers} loglevel={} log_format={} name={}",
+            " min_ready={min_ready_workers} loglevel={} log_format={}{syslog} name={}",
             loglevel.name(),
             log_format.name(),
             resources.name
@@ -122,7 +132,8 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
 pub(super) fn is_same(old: &Resources, new: &Resources) -> bool {
     let given = |resources: &Resources| {
         let Settings { admin_bind, loglevel, log_format, min_ready_workers, .. } = resources.settings.clone();
-        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone())
+        let syslog = resources.settings.syslog_plan();
+        (admin_bind, loglevel, log_format, min_ready_workers, syslog, resources.name.clone())
     };
     given(old) == given(new)
 }

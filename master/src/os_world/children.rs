@@ -34,6 +34,8 @@ impl Children {
             listeners: &resources.listeners,
             who: format!("slot={} generation={}", id.slot, id.generation),
             fds: &[("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())],
+            log: resources.log.as_fd(),
+            capture_output: resources.settings.capture_output,
             what: String::new(),
         };
         let process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
@@ -45,8 +47,13 @@ impl Children {
     /// Sends a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
     pub(super) fn signal(&mut self, id: WorkerId, sig: Sig) -> io::Result<()> {
         let Some(process) = self.0.get_mut(&id) else { return Ok(()) };
-        process.leaving = true;
+        process.leaving |= sig != Sig::Usr1;
         process.child.handle.send(sig)
+    }
+
+    /// All of them.
+    pub(super) fn processes(&mut self) -> impl Iterator<Item = (WorkerId, &mut Process)> {
+        self.0.iter_mut().map(|(id, process)| (*id, process))
     }
 
     /// What to wait for: ends, and messages.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,6 +12,7 @@ use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::spawn::Image;
 
+use super::error_log::ErrorLog;
 use crate::fleet::{Limits, Plan};
 use crate::listeners::{BindError, Listener, bind_all, without_number};
 use crate::notice::Notice;
@@ -97,6 +98,7 @@ pub(crate) struct Resources {
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
+    pub(crate) log: ErrorLog,
     pub(crate) image: Image,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
@@ -114,15 +116,17 @@ impl OwnProgram {
 }
 
 impl Resources {
-    /// Reads, checks, binds what is new, opens the program.
+    /// Reads, checks, opens log and program, binds what is new. `standard_error`: as the master found it.
     pub(crate) fn load(
         invocation: &Invocation,
         resolve: &Resolve,
         own: &OwnProgram,
+        standard_error: BorrowedFd<'_>,
         present: Option<&Self>,
     ) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
-        let settings = loaded.settings;
+        let log = ErrorLog::open(&loaded, standard_error)?;
+        let mut settings = loaded.settings;
         let launch = resolve(&settings.app)?;
         let (path, args) = match &launch.program {
             Program::ThisImage if !Path::new(SELF).exists() => return Err(NO_PROC.into()),
@@ -138,13 +142,14 @@ impl Resources {
             let text = format!("cannot run {}: {}", path.display(), without_number(&error));
             if args.is_some() { settings.app.problem("command", &text).into() } else { Refusal::from(text) }
         })?;
+        settings.name_for_syslog(&launch.name);
         let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
         let (sockets, admin) = present.map_or((&[][..], &[][..]), |of| (&of.listeners, of.admin.as_slice()));
         let admin = bind_all(settings.admin_bind.as_slice(), admin, ADMIN_BACKLOG, "--admin-bind")?.pop();
         let listeners = bind_all(&settings.bind, sockets, settings.backlog, "--bind")?;
-        Ok(Self { settings, handoff, listeners, admin, image, name: launch.name, args })
+        Ok(Self { settings, handoff, listeners, admin, log, image, name: launch.name, args })
     }
 
     pub(crate) const fn plan(&self) -> Plan {

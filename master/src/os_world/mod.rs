@@ -2,19 +2,20 @@
 
 mod admin;
 mod children;
+mod error_log;
 mod generation;
 mod process;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustcorn_config::Invocation;
 use rustcorn_scoreboard::{Board, Counts, Figures, State};
 use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::fd::{raise_descriptor_limit, wait_readable};
-use rustcorn_sys::log;
+use rustcorn_sys::log::{self, file, syslog};
 use rustcorn_sys::signal::Signals;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -38,6 +39,8 @@ pub(crate) struct OsWorld {
     invocation: Invocation,
     resolve: Resolve,
     own: OwnProgram,
+    /// As it was at the start.
+    standard_error: OwnedFd,
     signals: Signals,
     board: Board,
     nursery: Nursery,
@@ -67,16 +70,19 @@ impl OsWorld {
         // A pipe and a pidfd for each worker; the usual limit is reached by 500.
         complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
         let first = Generation(1);
-        let resources = Resources::load(&invocation, &resolve, &own, None)?;
+        let standard_error = file::standard_error().map_err(cannot("keep standard error"))?;
+        let resources = Resources::load(&invocation, &resolve, &own, standard_error.as_fd(), None)?;
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
         let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
+        resources.log.use_it(); // mistakes that end a start were still said where it was started from
         log::describe_process(vec![("role".into(), "master".into())]);
         log::say_panics();
         log::set_format(resources.settings.log_format);
         log::set_level(resources.settings.loglevel);
         log::count_with(log_counts::count);
+        syslog::set(resources.settings.syslog_plan());
         Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
         Notice::Listening { addresses: resources.urls() }.say();
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
@@ -86,6 +92,7 @@ impl OsWorld {
             invocation,
             resolve,
             own,
+            standard_error,
             signals,
             board,
             nursery,
@@ -130,6 +137,7 @@ impl OsWorld {
             }
         };
         events.extend(self.children.exits(&self.board, other)?);
+        self.answer_for_logs();
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
@@ -163,6 +171,7 @@ impl OsWorld {
                     complain(listener.shut_down(), || format!("stop listening at {}", listener.url()));
                 }
             }
+            Action::ReopenLogs => self.reopen_logs(),
             Action::Measure => self.answers.push(self.children.sizes()),
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
@@ -189,7 +198,8 @@ impl OsWorld {
     }
 
     fn load(&mut self, generation: Generation) {
-        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, self.in_force());
+        let loaded =
+            Resources::load(&self.invocation, &self.resolve, &self.own, self.standard_error.as_fd(), self.in_force());
         self.answers.push(Event::Loaded(match loaded {
             Ok(resources) => {
                 let plan = resources.plan();
@@ -231,6 +241,7 @@ impl OsWorld {
         self.in_force = generation;
         let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
         let changes = old.settings.changes(&new.settings);
+        let log_moved = old.log.differs(&new.log);
         log::set_format(new.settings.log_format);
         for change in &changes {
             Notice::SettingChanged { change: change.to_string() }.say();
@@ -247,6 +258,9 @@ impl OsWorld {
             }
         }
         log::set_level(new.settings.loglevel);
+        if old.settings.syslog_plan() != new.settings.syslog_plan() {
+            syslog::set(new.settings.syslog_plan());
+        }
         if !admin::is_same(&old, new) {
             if changed(&["admin_bind"]) {
                 new.say_admin();
@@ -256,6 +270,9 @@ impl OsWorld {
         if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
             self.finish_metrics(); // what was counted so far goes where it was configured to go
             self.start_metrics();
+        }
+        if log_moved {
+            self.use_log(); // what changed was still said in the old one
         }
         // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
     }

@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
+use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Child, Command, Exit, Image, spawn};
 
+use super::error_log::LogChannel;
 use super::generation::{c_string, environment};
 use crate::fleet::Fate;
 use crate::listeners::Listener;
@@ -22,6 +24,7 @@ pub(super) struct Process {
     /// Why it will end, in its own words.
     pub(super) reason: Option<String>,
     pub(super) leaving: bool,
+    pub(super) log: LogChannel,
 }
 
 /// What a process says on its pipe.
@@ -44,9 +47,17 @@ pub(super) struct Gift<'a> {
     pub(super) who: String,
     /// Descriptors by the name that the handoff has for them.
     pub(super) fds: &'a [(&'a str, BorrowedFd<'a>)],
+    /// Standard error.
+    pub(super) log: BorrowedFd<'a>,
+    /// Whether that is standard output, too.
+    pub(super) capture_output: bool,
     /// The handoff's words after them.
     pub(super) what: String,
 }
+
+/// They mean something to the master alone, and are sent to all by a terminal or by mistake (USR1 by the master itself, which may
+/// find one that cannot hear it yet).
+const NOT_FOR_THEM: [Sig; 6] = [Sig::Hup, Sig::Ttin, Sig::Ttou, Sig::Usr1, Sig::Usr2, Sig::Winch];
 
 /// What all processes are given.
 #[derive(Debug)]
@@ -69,7 +80,9 @@ impl Nursery {
         let mut fds: Vec<BorrowedFd<'_>> = gift.listeners.iter().map(|listener| listener.as_fd()).collect();
         let listeners = fds.len();
         let mut handoff = format!("RUSTCORN_HANDOFF=v=1 {}", gift.who);
-        for (name, fd) in [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())].iter().chain(gift.fds) {
+        let (log, taker) = LogChannel::new(gift.log)?;
+        let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd()), ("log", taker.as_fd())];
+        for (name, fd) in own.iter().chain(gift.fds) {
             handoff += &format!(" {name}={}", 3 + fds.len());
             fds.push(*fd);
         }
@@ -78,9 +91,17 @@ impl Nursery {
             [format!("LISTEN_FDS={listeners}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
         let mut env = self.environment.clone();
         env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
-        let command = Command { image: gift.image, args: gift.args, env: &env, fds: &fds, report: ready.as_fd() };
-        let child = spawn(&command)?;
-        Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false })
+        let child = spawn(&Command {
+            image: gift.image,
+            args: gift.args,
+            env: &env,
+            fds: &fds,
+            stdout: gift.capture_output.then_some(gift.log),
+            stderr: Some(gift.log),
+            ignored: &NOT_FOR_THEM,
+            report: ready.as_fd(),
+        })?;
+        Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false, log })
     }
 }
 
@@ -117,6 +138,8 @@ impl Process {
                     words.push(Word::Leaving);
                 }
                 Some(("SPENT", "1")) => words.push(Word::Spent),
+                Some(("LOG", "taken")) => self.log.taken(),
+                Some(("LOG", "reopen")) => self.log.asked(),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some(("EXEC", errno)) => self.reason = Some(exec_failed(errno)),
                 _ => {} // a newer worker may say more than we know

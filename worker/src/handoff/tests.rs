@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LINE: &str = "v=1 slot=2 generation=7 scoreboard=5 lifeline=6 ready=7 settings=8";
+const LINE: &str = "v=1 slot=2 generation=7 scoreboard=5 lifeline=6 ready=7 log=9 settings=8";
 
 fn parse(line: &str, listen_fds: &str, listen_pid: &str) -> Result<Seats, String> {
     Seats::parse(line, listen_fds, listen_pid, 42).map_err(|error| error.to_string())
@@ -10,8 +10,19 @@ fn parse(line: &str, listen_fds: &str, listen_pid: &str) -> Result<Seats, String
 
 #[test]
 fn a_handoff_names_every_descriptor() {
-    let seats = Seats { slot: 2, generation: 7, listeners: 3..5, scoreboard: 5, lifeline: 6, ready: 7, settings: 8 };
+    let seats = Seats {
+        slot: 2,
+        generation: 7,
+        listeners: 3..5,
+        scoreboard: 5,
+        lifeline: 6,
+        ready: 7,
+        log: Some(9),
+        settings: 8,
+    };
     assert_eq!(parse(LINE, "2", "42").unwrap(), seats);
+    let older = LINE.replace("log=9 ", "");
+    assert_eq!(parse(&older, "2", "42").unwrap(), Seats { log: None, ..seats });
 }
 
 #[test]
@@ -40,6 +51,8 @@ fn nonsense_is_refused() {
         (LINE, "two"),
         (LINE, "3"), // listener 5 would be the scoreboard
         ("v=1 slot=2 generation=7 scoreboard=5 lifeline=5 ready=7 settings=8", "2"),
+        ("v=1 slot=2 generation=7 scoreboard=5 lifeline=6 ready=7 log=7 settings=8", "2"),
+        ("v=1 slot=2 generation=7 scoreboard=5 lifeline=6 ready=7 log=x settings=8", "2"),
         ("v=1 slot=-1 generation=7 scoreboard=5 lifeline=6 ready=7 settings=8", "2"),
     ] {
         assert!(parse(line, listen_fds, "42").unwrap_err().contains("cannot understand"), "{line:?} {listen_fds:?}");
