@@ -68,6 +68,18 @@ pub enum Notice {
         /// The signal.
         number: i32,
     },
+    /// The worker was killed by the kernel, for memory.
+    WorkerOutOfMemory {
+        /// Its process.
+        pid: Pid,
+        /// What the cgroup allows, in bytes.
+        limit: Option<u64>,
+    },
+    /// The worker was killed by somebody.
+    WorkerKilled {
+        /// Its process.
+        pid: Pid,
+    },
     /// The worker died of the signal that the master sent.
     WorkerSignalledByUs {
         /// Its process.
@@ -213,6 +225,8 @@ impl Notice {
             | Self::LogNotTaken { .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
+            | Self::WorkerOutOfMemory { .. }
+            | Self::WorkerKilled { .. }
             | Self::WorkerFailedToBoot { .. }
             | Self::BootTimeout { .. }
             | Self::ReloadFailed { .. }
@@ -248,6 +262,13 @@ impl Notice {
             Self::WorkerExited { pid, code } => ("worker", json!({"pid": pid.as_raw(), "exit_code": code})),
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
                 ("worker", json!({"pid": pid.as_raw(), "signal": name(*number)}))
+            }
+            Self::WorkerOutOfMemory { pid, limit } => (
+                "worker",
+                json!({"pid": pid.as_raw(), "signal": name(SIGKILL), "out_of_memory": true, "memory_limit": limit}),
+            ),
+            Self::WorkerKilled { pid } => {
+                ("worker", json!({"pid": pid.as_raw(), "signal": name(SIGKILL), "out_of_memory": false}))
             }
             Self::WorkerFailedToBoot { slot, .. } | Self::BackingOff { slot, .. } => {
                 ("worker", json!({"slot": slot.0}))
@@ -298,6 +319,17 @@ impl fmt::Display for Notice {
             Self::WorkerSignalled { pid, number: SIGKILL } => {
                 write!(f, "Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
             }
+            Self::WorkerOutOfMemory { pid, limit } => {
+                write!(
+                    f,
+                    "Worker (pid:{pid}) was sent SIGKILL! The kernel killed it: out of memory ({})",
+                    Limit(*limit)
+                )
+            }
+            Self::WorkerKilled { pid } => {
+                let who = "Somebody sent it, not the kernel's out-of-memory killer";
+                write!(f, "Worker (pid:{pid}) was sent SIGKILL! {who}")
+            }
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
                 write!(f, "Worker (pid:{pid}) was sent {}!", name(*number))
             }
@@ -339,6 +371,10 @@ impl fmt::Display for Notice {
                 match fate {
                     Fate::Code(code) => write!(f, "exited with code {code}")?,
                     Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
+                    Fate::OutOfMemory { limit } => {
+                        write!(f, "was killed by the kernel: out of memory ({})", Limit(*limit))?
+                    }
+                    Fate::Killed => f.write_str("was sent SIGKILL")?,
                     Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
                 }
                 if let Some(reason) = reason {
@@ -366,6 +402,18 @@ impl fmt::Display for Notice {
                 write!(f, "Worker {slot} (pid:{pid}) has not taken the last log file; its lines go to the one it has")
             }
             Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
+        }
+    }
+}
+
+/// Whose memory ran out.
+struct Limit(Option<u64>);
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => write!(f, "memory limit of the cgroup: {} MiB", bytes >> 20),
+            None => f.write_str("the cgroup has no limit, the machine had none left"),
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
 //! | `log_files` | a log in a file, through any number of rotations; syslog |
+//! | `memory` | whether the kernel killed a worker, or somebody else |
 //! | `leak` | the master does not grow |
 //! | `deploy` | the files for Kubernetes agree with each other |
 //! | `workspace` | promises about the tree itself |
@@ -35,6 +36,7 @@ mod leak;
 mod limits;
 mod log_files;
 mod logs;
+mod memory;
 mod pid1;
 mod recycle;
 mod reload;

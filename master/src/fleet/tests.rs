@@ -541,6 +541,39 @@ fn a_reload_without_a_free_seat_fails_and_changes_nothing() {
 }
 
 #[test]
+fn a_sigkill_is_told_by_who_sent_it() {
+    let limit = Some(512 << 20);
+    let epitaph = |fate| {
+        let mut story = Story::serving(plan(1));
+        let successor = only_spawn(&story.when(Event::Exited(w(0, 1, 1), fate, None)));
+        let pid = pid(w(0, 1, 1));
+        assert_eq!(story.said.len(), 1, "{:?}", story.said);
+        story.said[0]
+            .to_string()
+            .strip_prefix(&format!("Worker (pid:{pid}) was sent SIGKILL! "))
+            .map(str::to_owned)
+            .inspect(|_| assert_eq!(successor.slot, Slot(0)))
+    };
+    for (fate, words) in [
+        (Fate::OutOfMemory { limit }, "The kernel killed it: out of memory (memory limit of the cgroup: 512 MiB)"),
+        (
+            Fate::OutOfMemory { limit: None },
+            "The kernel killed it: out of memory (the cgroup has no limit, the machine had none left)",
+        ),
+        (Fate::Killed, "Somebody sent it, not the kernel's out-of-memory killer"),
+        (Fate::Signal(9), "Perhaps out of memory?"),
+    ] {
+        assert_eq!(epitaph(fate).as_deref(), Some(words));
+    }
+    // While it boots it is the reason, too.
+    let mut story = Story::new(plan(1));
+    story.when(Event::Tick);
+    story.when(Event::Exited(w(0, 1, 1), Fate::OutOfMemory { limit }, None));
+    let reason = "the kernel killed it, out of memory, before it was ready".to_owned();
+    assert!(story.said.contains(&Notice::WorkerFailedToBoot { slot: Slot(0), reason }), "{:?}", story.said);
+}
+
+#[test]
 fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     let mut story = Story::serving(Plan { restart_backoff: Duration::ZERO, ..plan(1) });
     let mut id = w(0, 1, 1);
@@ -548,6 +581,8 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
         (Fate::Code(0), true),
         (Fate::Signal(11), true),
         (Fate::Signal(9), true),
+        (Fate::Killed, true),
+        (Fate::OutOfMemory { limit: None }, true),
         (Fate::Signal(11), false),
         (Fate::NotStarted("out of processes".into()), false),
     ] {
@@ -560,8 +595,8 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     assert_eq!(story.after(30 * SECOND, Event::Tick), [Action::Signal(id, Sig::Abrt)]);
     let id = only_spawn(&story.when(Event::Exited(id, Fate::Signal(6), None)));
     story.when(Event::Ready(id));
-    //                                           exited, signal, killed, hang, boot
-    assert_eq!(story.fleet.figures().restarts, [1, 1, 1, 1, 2]);
+    //                                           exited, signal, killed, hang, boot, oom
+    assert_eq!(story.fleet.figures().restarts, [1, 1, 2, 1, 2, 1]);
 
     // Ends that were asked for are no restarts; a canary's counts as the reload's failure.
     story.when(Event::Signal(Sig::Hup));
@@ -573,7 +608,7 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     story.when(left(id));
     story.when(Event::Signal(Sig::Ttin));
     let figures = story.fleet.figures();
-    assert_eq!(figures.restarts, [1, 1, 1, 1, 2]);
+    assert_eq!(figures.restarts, [1, 1, 2, 1, 2, 1]);
     assert_eq!((figures.reloads_ok, figures.reloads_failed, figures.generation, figures.target), (1, 1, 3, 2));
 }
 

@@ -11,7 +11,8 @@ use rustcorn_sys::spawn::{Exit, Image};
 use rustcorn_sys::{Monotonic, Pid};
 
 use super::generation::{Resources, c_string};
-use super::process::{Gift, Nursery, Process, Word, fate};
+use super::oom::Oom;
+use super::process::{Gift, Nursery, Process, Word};
 use crate::admin::{Action, Admin, Event};
 use crate::fleet::Fate;
 use crate::listeners::without_number;
@@ -55,10 +56,10 @@ impl AdminSeat {
     }
 
     /// Whether the process that ended is (was) it.
-    pub(super) fn ended(&mut self, pid: Pid, exit: Exit) -> bool {
+    pub(super) fn ended(&mut self, pid: Pid, exit: Exit, oom: &mut Oom) -> bool {
         let Some(mut process) = self.process.take_if(|process| process.child.pid == pid) else { return false };
         let _ = process.listen(); // for its reason; nothing else it said matters any more
-        self.news.push(Event::Exited(fate(exit), process.reason));
+        self.news.push(Event::Exited(oom.fate(exit, process.killed, Monotonic::now()), process.reason));
         true
     }
 
@@ -94,7 +95,7 @@ impl AdminSeat {
                 });
             }
             Action::Signal(sig) => {
-                let sent = self.process.as_ref().map_or(Ok(()), |process| process.child.handle.send(sig));
+                let sent = self.process.as_mut().map_or(Ok(()), |process| process.signal(sig));
                 super::complain(sent, || format!("send {sig} to the admin process"));
             }
             Action::Say(notice) => notice.say(),

@@ -11,7 +11,8 @@ use rustcorn_sys::spawn::{Exit, reap};
 use rustcorn_sys::{Monotonic, Pid};
 
 use super::generation::{Resources, c_string};
-use super::process::{Gift, Nursery, Process, Word, fate};
+use super::oom::Oom;
+use super::process::{Gift, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
 
 /// All workers that were spawned and not reaped.
@@ -48,7 +49,7 @@ impl Children {
     pub(super) fn signal(&mut self, id: WorkerId, sig: Sig) -> io::Result<()> {
         let Some(process) = self.0.get_mut(&id) else { return Ok(()) };
         process.leaving |= sig != Sig::Usr1;
-        process.child.handle.send(sig)
+        process.signal(sig)
     }
 
     /// All of them.
@@ -68,17 +69,23 @@ impl Children {
 
     /// Takes the processes that have ended, with all they said before; those that are no workers go to `other`.
     /// Their numbers are kept and their slots cleared: from now on new workers may have them.
-    pub(super) fn exits(&mut self, board: &Board, mut other: impl FnMut(Pid, Exit)) -> io::Result<Vec<Event>> {
+    pub(super) fn exits(
+        &mut self,
+        board: &Board,
+        oom: &mut Oom,
+        mut other: impl FnMut(Pid, Exit, &mut Oom),
+    ) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some((pid, exit)) = reap()? {
             let ours = self.0.iter().find(|(_, process)| process.child.pid == pid).map(|(id, _)| *id);
             let Some((id, mut process)) = ours.and_then(|id| self.0.remove_entry(&id)) else {
-                other(pid, exit);
+                other(pid, exit, oom);
                 continue;
             };
             events.extend(told(id, &mut process));
             board.fold(id.slot.0);
-            events.push(Event::Exited(id, fate(exit), process.reason.take()));
+            let fate = oom.fate(exit, process.killed, Monotonic::now());
+            events.push(Event::Exited(id, fate, process.reason.take()));
         }
         Ok(events)
     }

@@ -4,6 +4,7 @@ mod admin;
 mod children;
 mod error_log;
 mod generation;
+mod oom;
 mod process;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use children::Children;
 use generation::OwnProgram;
 pub use generation::{Launch, Program, Resolve};
 pub(crate) use generation::{Refusal, Resources};
+use oom::Oom;
 use process::Nursery;
 
 /// How often the master shows that its loop turns, while somebody may be looking.
@@ -45,6 +47,7 @@ pub(crate) struct OsWorld {
     board: Board,
     nursery: Nursery,
     children: Children,
+    oom: Oom,
     admin: AdminSeat,
     /// The generation in force, and the one that is being tried.
     generations: BTreeMap<Generation, Resources>,
@@ -97,6 +100,7 @@ impl OsWorld {
             board,
             nursery,
             children: Children::default(),
+            oom: Oom::new(Monotonic::now()),
             admin: AdminSeat::default(),
             generations: BTreeMap::from([(first, resources)]),
             in_force: first,
@@ -131,17 +135,20 @@ impl OsWorld {
         let mut events = std::mem::take(&mut self.answers);
         events.push(self.children.beats(&self.board));
         events.extend(self.children.messages());
-        let other = |pid, exit| {
-            if !self.admin.ended(pid, exit) {
+        let other = |pid, exit, oom: &mut Oom| {
+            if !self.admin.ended(pid, exit, oom) {
+                // A victim, too, if it was one.
+                let _ = oom.fate(exit, false, Monotonic::now());
                 Notice::ReapedStranger { pid }.say();
             }
         };
-        events.extend(self.children.exits(&self.board, other)?);
+        events.extend(self.children.exits(&self.board, &mut self.oom, other)?);
         self.answer_for_logs();
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
         events.push(Event::Tick);
+        self.oom.look_if_due(self.now());
         self.tend_admin();
         self.send_metrics_if_due();
         Ok(events)

@@ -24,6 +24,8 @@ pub(super) struct Process {
     /// Why it will end, in its own words.
     pub(super) reason: Option<String>,
     pub(super) leaving: bool,
+    /// It was sent a SIGKILL.
+    pub(super) killed: bool,
     pub(super) log: LogChannel,
 }
 
@@ -101,7 +103,7 @@ impl Nursery {
             ignored: &NOT_FOR_THEM,
             report: ready.as_fd(),
         })?;
-        Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false, log })
+        Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false, killed: false, log })
     }
 }
 
@@ -109,6 +111,12 @@ impl Process {
     /// What to wait for: its end, and its messages.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [self.child.handle.as_fd()].into_iter().chain(self.pipe.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Sends it a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
+    pub(super) fn signal(&mut self, sig: Sig) -> io::Result<()> {
+        self.killed |= sig == Sig::Kill;
+        self.child.handle.send(sig)
     }
 
     /// Takes what it said meanwhile.
