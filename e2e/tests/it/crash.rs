@@ -138,6 +138,42 @@ fn a_machine_that_was_suspended_kills_no_worker() {
     assert_eq!(server.settled(2), workers);
 }
 
+/// Whoever was not there to hear heartbeats gives one more period, and no more than one.
+#[test]
+fn a_master_that_stood_still_gives_one_more_period() {
+    let server = Setup::hello().set("timeout = 2").expect("WORKER TIMEOUT").start();
+    let workers = server.settled(2);
+    let victim = *workers.first().expect("two");
+    let stopped = || [victim, server.pid()].iter().all(|pid| proc::state(*pid) == Some('T'));
+    proc::signal(victim, Sig::SIGSTOP);
+    proc::signal(server.pid(), Sig::SIGSTOP);
+    eventually("both stand still", PATIENCE, || stopped().then_some(()));
+    never("a stopped process goes on", Duration::from_millis(3500), || !stopped());
+    proc::signal(server.pid(), Sig::SIGCONT);
+    let begin = Instant::now();
+    server.wait_for_line(&format!("WORKER TIMEOUT (pid:{victim})"));
+    assert!(begin.elapsed() > Duration::from_millis(1500), "not before its time: {:?}", begin.elapsed());
+    eventually("it is replaced", PATIENCE, || (!server.workers().contains(&victim)).then_some(()));
+    server.settled(2);
+    assert_eq!(server.log.count("WORKER TIMEOUT"), 1);
+}
+
+/// Workers that went on serving meanwhile are none the worse for it.
+#[test]
+fn workers_outlast_a_master_that_stands_still() {
+    let server = Setup::hello().set("timeout = 1").start();
+    let workers = server.settled(2);
+    proc::signal(server.pid(), Sig::SIGSTOP);
+    eventually("it stands still", PATIENCE, || (proc::state(server.pid()) == Some('T')).then_some(()));
+    never("a worker leaves", Duration::from_millis(2500), || {
+        assert_eq!(server.get("/").map(|answer| answer.status), Ok(200));
+        workers.iter().any(|pid| !proc::lives(*pid))
+    });
+    proc::signal(server.pid(), Sig::SIGCONT);
+    never("a worker is judged", Duration::from_millis(1500), || server.log.find(0, "WORKER TIMEOUT").is_some());
+    assert_eq!(server.settled(2), workers);
+}
+
 #[test]
 fn a_worker_that_stands_still_is_replaced() {
     let server = Setup::hello().set("timeout = 1").expect("WORKER TIMEOUT").start();
