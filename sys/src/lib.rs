@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod fd;
 pub mod log;
+pub mod notify;
 pub mod passing;
 pub mod pid;
 pub mod procfs;

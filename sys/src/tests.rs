@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::fd::{pipe, read_some, sealed_memfd, set_nonblocking, wait_readable};
 use crate::signal::{Sig, name};
-use crate::spawn::{Command, Exit, Image, reap, spawn};
+use crate::spawn::{Command, Exit, Image, Kin, reap, spawn};
 use crate::{Monotonic, Pid, socket};
 
 /// Between fork and exec a child holds a copy of every descriptor of this process. A test that forks, or to which it matters
@@ -35,6 +35,8 @@ fn run(image: &Image, args: &[&str], fds: &[&OwnedFd], report: &OwnedFd) -> crat
         args: &args,
         env: &[c("COLOUR=blue")],
         fds: &fds,
+        kin: Kin::Ward,
+        folder: None,
         stdout: None,
         stderr: None,
         ignored: &[Sig::Usr1, Sig::Winch],
@@ -141,6 +143,8 @@ fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {
         args: &args,
         env: &[],
         fds: &[],
+        kin: Kin::Ward,
+        folder: None,
         stdout: Some(out.as_fd()),
         stderr: Some(err.as_fd()),
         ignored: &[],

@@ -100,10 +100,13 @@ fn a_full_backlog_is_a_connect_timeout() {
 
 #[test]
 fn framings_that_are_no_errors() {
-    for (path, connections) in [("/chunked", 2), ("/close", 6), ("/status/204", 2), ("/status/302", 2)] {
+    // Where connections are kept, each user has one; a quick user may spend all requests before another one has come.
+    for (path, connections) in [("/chunked", 1..=2), ("/close", 6..=6), ("/status/204", 1..=2), ("/status/302", 1..=2)]
+    {
         let server = Server::start();
         let interval = six(&server.url(path), |_| {});
         assert!(interval.failures.is_empty(), "{path}: {:?}", interval.failures);
-        assert_eq!((interval.requests(), interval.connections.opened), (6, connections), "{path}");
+        assert_eq!(interval.requests(), 6, "{path}");
+        assert!(connections.contains(&interval.connections.opened), "{path}: {}", interval.connections.opened);
     }
 }

@@ -150,8 +150,9 @@ impl OsWorld {
         let Some(present) = generations.get(&in_force) else { return };
         present.log.use_it();
         for (id, process) in self.children.processes() {
+            let Some(channel) = &mut process.log else { continue };
             let log = &generations.get(&id.generation).unwrap_or(present).log;
-            let given = process.log.give(log.as_fd());
+            let given = channel.give(log.as_fd());
             complain(
                 given.map(|taken| {
                     if !taken {
@@ -161,8 +162,8 @@ impl OsWorld {
                 || format!("give the log to worker {}", id.slot),
             );
         }
-        if let Some(process) = self.admin.process() {
-            let given = process.log.give(present.log.as_fd());
+        if let Some(channel) = self.admin.process().and_then(|process| process.log.as_mut()) {
+            let given = channel.give(present.log.as_fd());
             complain(given.map(drop), || "give the log to the admin process".to_owned());
         }
     }
@@ -172,7 +173,10 @@ impl OsWorld {
         let (generations, in_force) = (&mut self.generations, self.in_force);
         let workers = self.children.processes().map(|(id, process)| (id.generation, &mut process.log));
         let admin = self.admin.process().map(|process| (in_force, &mut process.log));
-        for (generation, log) in workers.chain(admin).filter(|(_, log)| log.is_due()) {
+        for (generation, log) in workers.chain(admin).filter_map(|(id, log)| Some((id, log.as_mut()?))) {
+            if !log.is_due() {
+                continue;
+            }
             let generation = if generations.contains_key(&generation) { generation } else { in_force };
             let Some(file) = generations.get_mut(&generation).and_then(|resources| resources.log.again()) else {
                 log.forget();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
-use rustcorn_sys::spawn::{Child, Command, Exit, Image, spawn};
+use rustcorn_sys::spawn::{Child, Command, Exit, Image, Kin, spawn};
 
 use super::error_log::LogChannel;
 use super::generation::{c_string, environment};
@@ -26,7 +26,8 @@ pub(super) struct Process {
     pub(super) leaving: bool,
     /// It was sent a SIGKILL.
     pub(super) killed: bool,
-    pub(super) log: LogChannel,
+    /// An heir opens a log of its own.
+    pub(super) log: Option<LogChannel>,
 }
 
 /// What a process says on its pipe.
@@ -55,10 +56,13 @@ pub(super) struct Gift<'a> {
     pub(super) capture_output: bool,
     /// The handoff's words after them.
     pub(super) what: String,
+    pub(super) kin: Kin,
+    /// Its working directory and its environment less the handoff; `None`: as all children have them.
+    pub(super) setting: Option<(BorrowedFd<'a>, Vec<CString>)>,
 }
 
-/// They mean something to the master alone, and are sent to all by a terminal or by mistake (USR1 by the master itself, which may
-/// find one that cannot hear it yet).
+/// They mean something to a master alone, and are sent to all by a terminal or by mistake (USR1 by the master itself, which may
+/// find one that cannot hear it yet). The first is ignored by an heir only if it was by its parent (nohup).
 const NOT_FOR_THEM: [Sig; 6] = [Sig::Hup, Sig::Ttin, Sig::Ttou, Sig::Usr1, Sig::Usr2, Sig::Winch];
 
 /// What all processes are given.
@@ -82,25 +86,31 @@ impl Nursery {
         let mut fds: Vec<BorrowedFd<'_>> = gift.listeners.iter().map(|listener| listener.as_fd()).collect();
         let listeners = fds.len();
         let mut handoff = format!("RUSTCORN_HANDOFF=v=1 {}", gift.who);
-        let (log, taker) = LogChannel::new(gift.log)?;
-        let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd()), ("log", taker.as_fd())];
-        for (name, fd) in own.iter().chain(gift.fds) {
+        let (log, taker) = (gift.kin == Kin::Ward).then(|| LogChannel::new(gift.log)).transpose()?.unzip();
+        let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())];
+        let taker = taker.iter().map(|taker| ("log", taker.as_fd()));
+        for (name, fd) in own.into_iter().chain(taker).chain(gift.fds.iter().copied()) {
             handoff += &format!(" {name}={}", 3 + fds.len());
-            fds.push(*fd);
+            fds.push(fd);
         }
         let names: Vec<String> = (0..listeners).map(|number| format!("listener-{number}")).collect();
         let own =
             [format!("LISTEN_FDS={listeners}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
-        let mut env = self.environment.clone();
+        let (folder, mut env) = match &gift.setting {
+            Some((folder, environment)) => (Some(*folder), environment.clone()),
+            None => (None, self.environment.clone()),
+        };
         env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
         let child = spawn(&Command {
             image: gift.image,
             args: gift.args,
             env: &env,
             fds: &fds,
+            kin: gift.kin,
+            folder,
             stdout: gift.capture_output.then_some(gift.log),
             stderr: Some(gift.log),
-            ignored: &NOT_FOR_THEM,
+            ignored: if gift.kin == Kin::Ward { &NOT_FOR_THEM } else { &NOT_FOR_THEM[1..] },
             report: ready.as_fd(),
         })?;
         Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false, killed: false, log })
@@ -146,8 +156,8 @@ impl Process {
                     words.push(Word::Leaving);
                 }
                 Some(("SPENT", "1")) => words.push(Word::Spent),
-                Some(("LOG", "taken")) => self.log.taken(),
-                Some(("LOG", "reopen")) => self.log.asked(),
+                Some(("LOG", "taken")) => self.log.iter_mut().for_each(LogChannel::taken),
+                Some(("LOG", "reopen")) => self.log.iter_mut().for_each(LogChannel::asked),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some(("EXEC", errno)) => self.reason = Some(exec_failed(errno)),
                 _ => {} // a newer worker may say more than we know

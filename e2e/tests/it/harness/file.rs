@@ -43,11 +43,12 @@ impl LogFile {
         Self(to)
     }
 
-    /// Waits until standard error of every one of these processes is this file.
+    /// Waits until standard error of every one of these processes is this file; those that are gone write nothing.
     #[track_caller]
     pub(crate) fn wait_for_all(&self, pids: &BTreeSet<u32>) {
         eventually(&format!("{pids:?} write to {}", self.0.display()), PATIENCE, || {
-            pids.iter().all(|pid| proc::file(*pid, 2).as_deref() == Some(&self.0)).then_some(())
+            let there = |pid: u32| proc::file(pid, 2).as_deref() == Some(&self.0) || !proc::lives(pid);
+            pids.iter().all(|pid| there(*pid)).then_some(())
         });
     }
 }
