@@ -1,5 +1,5 @@
 //! Operator log lines, to standard error: as gunicorn writes them, `[2026-11-22 06:55:00 +0000] [PID] [INFO] message`, or as
-//! JSON objects that log collectors understand. Standard error may be a file ([`file`]); syslog may get them, too ([`syslog`]).
+//! JSON objects that log collectors understand. Standard error may be a file ([`mod@file`]); syslog may get them, too ([`syslog`]).
 //!
 //! One line is one `write(2)` of at most `PIPE_BUF` bytes, so lines of master and workers never mix on one pipe. A log that
 //! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.

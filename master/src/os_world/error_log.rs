@@ -152,15 +152,11 @@ impl OsWorld {
         for (id, process) in self.children.processes() {
             let Some(channel) = &mut process.log else { continue };
             let log = &generations.get(&id.generation).unwrap_or(present).log;
-            let given = channel.give(log.as_fd());
-            complain(
-                given.map(|taken| {
-                    if !taken {
-                        Notice::LogNotTaken { slot: id.slot, pid: process.child.pid }.say()
-                    }
-                }),
-                || format!("give the log to worker {}", id.slot),
-            );
+            match channel.give(log.as_fd()) {
+                Ok(true) => {}
+                Ok(false) => Notice::LogNotTaken { slot: id.slot, pid: process.child.pid }.say(),
+                Err(error) => complain(Err(error), || format!("give the log to worker {}", id.slot)),
+            }
         }
         if let Some(channel) = self.admin.process().and_then(|process| process.log.as_mut()) {
             let given = channel.give(present.log.as_fd());
