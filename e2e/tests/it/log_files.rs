@@ -301,6 +301,23 @@ fn a_file_that_cannot_be_opened_again_is_said_once_and_the_old_one_goes_on() {
 }
 
 #[test]
+fn lines_that_a_full_disk_did_not_take_are_counted() {
+    let mut server = Setup::testapp().set("workers = 1\nerrorlog = \"/dev/full\"").launch();
+    let worker = eventually("it has a worker", PATIENCE, || server.workers().first().copied());
+    eventually("which serves", PATIENCE, || (proc::title(worker).contains("worker 0")).then_some(()));
+    server.reconfigure("errorlog = \"error.log\"", "");
+    server.signal(Sig::SIGHUP);
+    let file = LogFile::of(&server, FILE);
+    file.wait("Reloaded: generation 2", 1);
+    let lines = file.lines();
+    let masters = format!("[{}] [WARNING] ", server.pid());
+    let lost = lines.iter().find(|line| line.contains(&masters)).expect("the master has lost its first lines");
+    assert!(lost.ends_with(" log lines were lost: No space left on device"), "{lost}");
+    server.signal(Sig::SIGTERM);
+    assert_eq!(server.wait_for_exit(PATIENCE), 0);
+}
+
+#[test]
 fn a_reload_moves_the_log_of_all_or_of_nobody() {
     let (mut server, file) = started(Setup::testapp().set("admin_bind = \"127.0.0.1:0\"").app("slow_ms = 3000"), 2);
     file.wait("Booting admin process", 1);
