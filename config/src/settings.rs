@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustcorn_sys::log::syslog::{Address as SyslogAddress, Facility};
 use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
-use crate::log_rule::{LogFormat, LogLevel};
+use crate::log_rule::{LogFacility, LogFile, LogFormat, LogLevel, PREFIX_FORBIDDEN, SyslogServer};
 use crate::process_rule::{Account, Octal, Place, Profile, Variables};
 use crate::rule::{
     Addresses, Choice, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words,
@@ -144,10 +145,24 @@ settings! {
          for no such process. Anyone who can connect may look, so keep it off the internet.";
     min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
         "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
+    errorlog: Option<PathBuf> = "-", LogFile, "--error-logfile --log-file" "FILE", Both,
+        "File that log lines are appended to, as seen from the working directory; - for standard error. USR1 opens it anew, \
+         under the same name.";
+    capture_output: bool = "false", Switch, "--capture-output" "", Workers,
+        "Send what workers write to standard output where the log goes, too.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged. For what the application logs through tracing, RUST_LOG goes first.";
     log_format: Format = "text", LogFormat, "--log-format" "FORMAT", Both,
         "How log lines are written: text as gunicorn's, json as objects that Google Cloud Logging understands.";
+    syslog: bool = "false", Switch, "--log-syslog" "", Both,
+        "Send log lines to syslog, too.";
+    syslog_addr: SyslogAddress = "udp://localhost:514", SyslogServer, "--log-syslog-to" "ADDRESS", Both,
+        "Where syslog listens; port 514 where none is named. With a unix socket #dgram or #stream says what it is; without, both \
+         are tried.";
+    syslog_prefix: String = "", Words { forbidden: PREFIX_FORBIDDEN }, "--log-syslog-prefix" "PREFIX", Both,
+        "Makes the program's name in syslog rustcorn.PREFIX.error; without it the handler's or the program's name is in its place.";
+    syslog_facility: Facility = "user", LogFacility, "--log-syslog-facility" "FACILITY", Both,
+        "Facility that syslog files the lines under.";
     statsd_host: Option<StatsdHost> = "", Statsd, "--statsd-host" "ADDRESS", Master,
         "Where to send statsd metrics, as datagrams; port 8125 where none is named, empty for nowhere.";
     statsd_prefix: String = "", Words { forbidden: ":|@#," }, "--statsd-prefix" "PREFIX", Master,

@@ -2,6 +2,7 @@
 
 mod words;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::Pid;
@@ -67,6 +68,18 @@ pub enum Notice {
         pid: Pid,
         /// The signal.
         number: i32,
+    },
+    /// The worker was killed by the kernel, for memory.
+    WorkerOutOfMemory {
+        /// Its process.
+        pid: Pid,
+        /// What the cgroup allows, in bytes.
+        limit: Option<u64>,
+    },
+    /// The worker was killed by somebody.
+    WorkerKilled {
+        /// Its process.
+        pid: Pid,
     },
     /// The worker died of the signal that the master sent.
     WorkerSignalledByUs {
@@ -216,6 +229,20 @@ pub enum Notice {
         /// Datagrams lost since the last such line.
         lost: u64,
     },
+    /// The log goes on in the old file.
+    LogNotReopened {
+        /// What cannot be opened.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+    /// The worker was given a log file twice, and has not taken the first.
+    LogNotTaken {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+    },
     /// A system call failed that should not; the master goes on.
     SystemTrouble {
         /// What was tried.
@@ -240,11 +267,15 @@ impl Notice {
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
             | Self::StatsdTrouble { .. }
+            | Self::LogNotTaken { .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
+            | Self::WorkerOutOfMemory { .. }
+            | Self::WorkerKilled { .. }
             | Self::WorkerFailedToBoot { .. }
             | Self::BootTimeout { .. }
             | Self::ReloadFailed { .. }
+            | Self::LogNotReopened { .. }
             | Self::UpgradeFailed { .. }
             | Self::StopReason { .. }
             | Self::ShuttingDown { failed: true } => Level::Error,
@@ -272,10 +303,18 @@ impl Notice {
             Self::BootTimeout { slot, pid }
             | Self::WorkerTimeout { slot, pid, .. }
             | Self::DrainTimeout { slot, pid }
+            | Self::LogNotTaken { slot, pid }
             | Self::Recycling { slot, pid, .. } => ("worker", json!({"pid": pid.as_raw(), "slot": slot.0})),
             Self::WorkerExited { pid, code } => ("worker", json!({"pid": pid.as_raw(), "exit_code": code})),
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
                 ("worker", json!({"pid": pid.as_raw(), "signal": name(*number)}))
+            }
+            Self::WorkerOutOfMemory { pid, limit } => (
+                "worker",
+                json!({"pid": pid.as_raw(), "signal": name(SIGKILL), "out_of_memory": true, "memory_limit": limit}),
+            ),
+            Self::WorkerKilled { pid } => {
+                ("worker", json!({"pid": pid.as_raw(), "signal": name(SIGKILL), "out_of_memory": false}))
             }
             Self::WorkerFailedToBoot { slot, .. } | Self::BackingOff { slot, .. } => {
                 ("worker", json!({"slot": slot.0}))

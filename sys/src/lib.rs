@@ -4,6 +4,7 @@
 //! whole interface is safe to call.
 #![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
 
+pub mod cgroup;
 pub mod clock;
 pub mod cpus;
 pub mod daemon;
@@ -12,6 +13,7 @@ pub mod fd;
 pub mod identity;
 pub mod log;
 pub mod notify;
+pub mod passing;
 pub mod pid;
 pub mod procfs;
 pub mod signal;

@@ -14,7 +14,7 @@ use nix::unistd::{ForkResult, fork};
 use crate::directory::Directory;
 use crate::identity::Identity;
 use crate::pid::Pid;
-use crate::signal::PidFd;
+use crate::signal::{PidFd, Sig};
 
 /// A program held open, so that it can be run again even after its file was replaced or removed.
 #[derive(Debug)]
@@ -47,10 +47,13 @@ pub struct Command<'a> {
     pub args: &'a [CString],
     /// The whole environment, `KEY=VALUE` each. `LISTEN_PID` is added here, since only the child knows it.
     pub env: &'a [CString],
-    /// Descriptors the child finds from 3 on, in this order. It gets no others.
+    /// Descriptors the child finds from 3 on, in this order. Beside its standard ones it gets no others.
     pub fds: &'a [BorrowedFd<'a>],
     /// What it is to us.
     pub kin: Kin,
+    /// Signals that it ignores until it says otherwise: those that reach it before it can listen, or that it knows nothing of,
+    /// must not end it. What it executes in turn begins so, too.
+    pub ignored: &'a [Sig],
     /// Where a failed exec is reported as `EXEC=<errno>\n`, and the failed step before it as `DIRECTORY=`, `USER=` or `STDIO=`:
     /// the write end of the worker's ready pipe.
     pub report: BorrowedFd<'a>,
@@ -104,8 +107,8 @@ pub const EXEC_FAILED: i32 = 127;
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// Starts a child: no blocked signals, default actions; a [`Kin::Ward`] in its own process group and with SIGTERM when its
-/// parent dies.
+/// Starts a child: no blocked signals, default actions but for those that it shall ignore; a [`Kin::Ward`] in its own process
+/// group and with SIGTERM when its parent dies.
 ///
 /// The caller must be single-threaded: between fork and exec only the calling thread exists in the child.
 pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
@@ -116,6 +119,7 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
     let parent = Pid::this();
     let first_free = 3 + RawFd::try_from(command.fds.len()).expect("a handful of descriptors");
     let mut moved = vec![-1; command.fds.len()];
+    let ignored: Vec<_> = command.ignored.iter().map(|sig| sig.number()).collect();
     // SAFETY: single-threaded (see above); the child calls only async-signal-safe functions on memory prepared here, and ends
     // in exec or _exit.
     match unsafe { fork() }? {
@@ -127,7 +131,7 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
         ForkResult::Child => {
             write_digits(&mut listen_pid[LISTEN_PID.len()..], nix::unistd::getpid().as_raw().unsigned_abs());
             env[command.env.len()] = listen_pid.as_ptr().cast();
-            let plan = Plan { command, args: &args, env: &env, parent, first_free };
+            let plan = Plan { command, args: &args, env: &env, ignored: &ignored, parent, first_free };
             // SAFETY: we are the fresh child; nothing of the parent's runs here.
             unsafe { plan.exec(&mut moved) }
         }
@@ -139,6 +143,7 @@ struct Plan<'a> {
     command: &'a Command<'a>,
     args: &'a [*const libc::c_char],
     env: &'a [*const libc::c_char],
+    ignored: &'a [libc::c_int],
     parent: Pid,
     first_free: RawFd,
 }
@@ -156,6 +161,10 @@ impl Plan<'_> {
             // An ignored hang-up (nohup) stays ignored; KILL and STOP refuse, which is harmless.
             for number in (1..32).filter(|number| *number != libc::SIGHUP) {
                 libc::signal(number, libc::SIG_DFL);
+            }
+            // Before they are let through below: one that came meanwhile is thrown away now.
+            for number in self.ignored {
+                libc::signal(*number, libc::SIG_IGN);
             }
             let mut none = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);

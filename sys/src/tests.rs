@@ -15,7 +15,7 @@ use crate::{Monotonic, Pid, socket};
 
 /// Between fork and exec a child holds a copy of every descriptor of this process. A test that forks, or to which it matters
 /// when the last copy is closed, holds this for as long.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -43,8 +43,8 @@ fn run_as(
 ) -> crate::spawn::Child {
     let args: Vec<_> = args.iter().map(|a| c(a)).collect();
     let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-    let (env, report) = (&[c("COLOUR=blue")], report.as_fd());
-    spawn(&Command { image, args: &args, env, fds: &fds, kin: Kin::Ward, report, attributes }).unwrap()
+    let (env, report, ignored) = (&[c("COLOUR=blue")], report.as_fd(), &[Sig::Usr1, Sig::Winch]);
+    spawn(&Command { image, args: &args, env, fds: &fds, kin: Kin::Ward, ignored, report, attributes }).unwrap()
 }
 
 fn end_of(child: &crate::spawn::Child) -> Exit {
@@ -141,15 +141,22 @@ fn a_spawned_child_gets_what_it_was_given_and_its_end_is_reported() {
     let child = run(&shell, &["sh", "-c", "kill -40 $$"], &[], &report);
     assert_eq!(end_of(&child), Exit::Signal(40));
 
+    // What it shall ignore does not end it, all else does.
+    let child = run(&shell, &["sh", "-c", "kill -USR1 $$; kill -WINCH $$; exit 3"], &[], &report);
+    assert_eq!(end_of(&child), Exit::Code(3));
+    let child = run(&shell, &["sh", "-c", "kill -USR2 $$; exit 3"], &[], &report);
+    assert_eq!(end_of(&child), Exit::Signal(libc::SIGUSR2));
+
     // What is not inherited: place, mask, standard descriptors.
     let (out_read, out) = pipe().unwrap();
     let place = Directory::current().unwrap().open(Path::new("/usr")).unwrap();
-    let stdio = [None, Some(out.as_fd()), None];
+    let (err_read, err) = pipe().unwrap();
+    let stdio = [None, Some(out.as_fd()), Some(err.as_fd())];
     let attributes = Attributes { directory: Some(&place), umask: Some(0o027), stdio, identity: None };
-    let child = run_as(&shell, &["sh", "-c", "pwd; umask"], &[], &report, attributes);
-    drop(out);
+    let child = run_as(&shell, &["sh", "-c", "pwd; umask; echo err >&2"], &[], &report, attributes);
+    drop((out, err));
     assert_eq!(end_of(&child), Exit::Code(0));
-    assert_eq!(read_all(out_read), "/usr\n0027\n");
+    assert_eq!((read_all(out_read), read_all(err_read)), ("/usr\n0027\n".to_owned(), "err\n".to_owned()));
 
     // Another identity, and the parent-death signal, which a change of identity takes back. Who is not root is refused, and told.
     let (out_read, out) = pipe().unwrap();
@@ -353,4 +360,56 @@ fn ipv4_and_ipv6_wildcards_can_share_a_port() {
     let v6 = std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
     assert_eq!(socket::listen_tcp(v6, false, false, 16).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     socket::listen_tcp(v6, true, false, 16).unwrap();
+}
+
+/// A descriptor given away is the receiver's own, and an end is an end.
+#[test]
+fn a_descriptor_is_given_to_whoever_holds_the_other_end() {
+    let _alone = alone();
+    let (giver, taker) = crate::passing::channel().unwrap();
+    let (read, write) = pipe().unwrap();
+    crate::passing::give(giver.as_fd(), write.as_fd()).unwrap();
+    drop(write);
+    let taken = crate::passing::take(taker.as_fd()).unwrap().expect("one was given");
+    let flags = nix::fcntl::fcntl(&taken, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+    assert_eq!(flags, nix::fcntl::FdFlag::FD_CLOEXEC.bits());
+    std::fs::File::from(taken).write_all(b"here").unwrap();
+    assert_eq!(read_all(read), "here");
+
+    // One that takes nothing is no reason to wait.
+    let (_read, write) = pipe().unwrap();
+    let full = (0..10_000).find_map(|_| crate::passing::give(giver.as_fd(), write.as_fd()).err());
+    assert!(full.is_some());
+    drop(giver);
+    while crate::passing::take(taker.as_fd()).unwrap().is_some() {}
+}
+
+#[test]
+fn a_log_file_is_appended_to_and_opened_without_waiting() {
+    use crate::log::file;
+    let folder = std::env::temp_dir().join(format!("rustcorn-sys-log-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("error.log");
+    let (one, two) = (file::open(&path).unwrap(), file::open(&path).unwrap());
+    let is = |file: &OwnedFd| file::Identity::of(file.as_fd()).unwrap();
+    assert_eq!(is(&one), is(&two));
+    std::fs::File::from(one.try_clone().unwrap()).write_all(b"1\n").unwrap();
+    std::fs::File::from(two).write_all(b"2\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o137, 0, "others may not read it: {mode:o}");
+    std::fs::rename(&path, folder.join("error.log.1")).unwrap();
+    let next = file::open(&path).unwrap();
+    assert_ne!(is(&one), is(&next));
+
+    let fifo = folder.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    assert_eq!(file::open(&fifo).unwrap_err().raw_os_error(), Some(libc::ENXIO), "nobody reads it");
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let pipe = file::open(&fifo).unwrap();
+    let flags = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    assert_eq!(flags & libc::O_NONBLOCK, 0, "others may write to it without looking first");
+    drop(reader);
+    assert_eq!(file::open(&folder).unwrap_err().kind(), std::io::ErrorKind::IsADirectory);
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -15,7 +15,7 @@ use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
-use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level};
+use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level, syslog};
 use rustcorn_sys::{Monotonic, Pid};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
@@ -30,6 +30,7 @@ use crate::handoff::{Handoff, Ready};
 use crate::lanes::{HANDOVER, LanePlan, arrange};
 use crate::lifeline::Lifeline;
 use crate::log;
+use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
 use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::serve::Serving;
@@ -118,6 +119,8 @@ struct Boot {
     lanes: Option<LanePlan>,
     shared: Arc<Shared>,
     ready: Ready,
+    /// The master may give it another log file.
+    reopens: bool,
     lifeline: Lifeline,
     orphaned: oneshot::Receiver<()>,
 }
@@ -125,7 +128,7 @@ struct Boot {
 impl Boot {
     /// What comes before the application.
     fn start(handoff: Handoff) -> Result<Self, Failure> {
-        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, settings } = handoff;
+        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, settings } = handoff;
         set_level(settings.loglevel);
         set_format(settings.log_format);
         describe_process(vec![
@@ -134,6 +137,7 @@ impl Boot {
             ("generation".into(), generation.into()),
         ]);
         say_panics();
+        syslog::set(settings.syslog_plan());
         log::traces_are_in(std::env::var("GOOGLE_CLOUD_PROJECT").ok());
         line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
         if let Err(error) = raise_descriptor_limit() {
@@ -151,14 +155,17 @@ impl Boot {
             }
             let flush = if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO };
             let patience = settings.graceful_timeout + flush;
-            let lifeline = Lifeline::watch(lifeline, patience).map_err(cannot("start a thread"))?;
-            Ok((shared, lifeline))
+            let log = log.map(|channel| LogChannel::new(channel, &ready, settings.capture_output));
+            let log = log.transpose().map_err(cannot("copy a descriptor"))?;
+            let reopens = log.is_some();
+            let lifeline = Lifeline::watch(lifeline, log, patience).map_err(cannot("start a thread"))?;
+            Ok((shared, lifeline, reopens))
         };
-        let (shared, (lifeline, orphaned)) = prepare().inspect_err(|failure| report(&ready, failure))?;
+        let (shared, (lifeline, orphaned), reopens) = prepare().inspect_err(|failure| report(&ready, failure))?;
         let (draining, receiver) = watch::channel(false);
         let context =
             Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
-        Ok(Self { settings, context, draining, listeners, lanes, shared, ready, lifeline, orphaned })
+        Ok(Self { settings, context, draining, listeners, lanes, shared, ready, reopens, lifeline, orphaned })
     }
 
     fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
@@ -268,7 +275,8 @@ impl Boot {
     {
         let (settings, shared) = (&self.settings, &self.shared);
         let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
-        let wishes = OsWishes::listen(orphaned).map_err(cannot("listen to signals"))?;
+        let log = self.reopens.then(|| self.ready.try_clone()).transpose().map_err(cannot("copy a descriptor"))?;
+        let wishes = OsWishes::listen(orphaned, log).map_err(cannot("listen to signals"))?;
         let lanes = self.lanes.take();
         let handover = if lanes.is_some() { HANDOVER.min(settings.graceful_timeout / 2) } else { Duration::ZERO };
         let arranged = arrange(std::mem::take(&mut self.listeners), lanes);

@@ -1,7 +1,7 @@
 //! What the master gives a worker at spawn: descriptors, and where each is.
 //!
 //! The listeners are systemd's way (`LISTEN_FDS`, `LISTEN_PID`, from descriptor 3 on); the rest is in `RUSTCORN_HANDOFF`:
-//! `v=1 slot=0 generation=1 scoreboard=5 lifeline=6 ready=7 settings=8`.
+//! `v=1 slot=0 generation=1 lifeline=5 ready=6 log=7 scoreboard=8 settings=9`.
 
 use std::env;
 use std::error::Error;
@@ -33,6 +33,8 @@ pub struct Handoff {
     pub(crate) scoreboard: OwnedFd,
     pub(crate) lifeline: OwnedFd,
     pub(crate) ready: Ready,
+    /// On which another log file may come; older masters have none.
+    pub(crate) log: Option<OwnedFd>,
     pub(crate) settings: Settings,
 }
 
@@ -60,12 +62,14 @@ impl Handoff {
     fn take(seats: &Seats) -> Result<Self, HandoffError> {
         let mut numbers: Vec<RawFd> = seats.listeners.clone().collect();
         numbers.extend([seats.scoreboard, seats.lifeline, seats.ready, seats.settings]);
+        numbers.extend(seats.log);
         numbers.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
         let mut taken = take_inherited(&numbers).map_err(HandoffError::Descriptors)?;
         let lanes = seats
             .lanes
             .clone()
             .and_then(|LaneWords { own, counts, .. }| taken.pop().map(|table| LanePlan { table, own, counts }));
+        let log = seats.log.and_then(|_| taken.pop());
         let [scoreboard, lifeline, ready, settings] = taken
             .split_off(seats.listeners.len())
             .try_into()
@@ -80,6 +84,7 @@ impl Handoff {
             scoreboard,
             lifeline,
             ready,
+            log,
             settings,
         })
     }
@@ -117,6 +122,16 @@ impl Ready {
         self.tell("SPENT=1\n");
     }
 
+    /// The worker writes to the log file that it was given last.
+    pub(crate) fn log_taken(&self) {
+        self.tell("LOG=taken\n");
+    }
+
+    /// The worker was told to open its log anew.
+    pub(crate) fn reopen_log(&self) {
+        self.tell("LOG=reopen\n");
+    }
+
     /// The same pipe for another part of the worker.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
@@ -142,6 +157,7 @@ struct Seats {
     scoreboard: RawFd,
     lifeline: RawFd,
     ready: RawFd,
+    log: Option<RawFd>,
     settings: RawFd,
     lanes: Option<LaneWords>,
 }
@@ -188,10 +204,12 @@ impl Seats {
             scoreboard: field(handoff, "scoreboard")?,
             lifeline: field(handoff, "lifeline")?,
             ready: field(handoff, "ready")?,
+            log: if handoff.contains(" log=") { Some(field(handoff, "log")?) } else { None },
             settings: field(handoff, "settings")?,
             lanes: LaneWords::parse(handoff, usize::try_from(listeners).unwrap_or(0))?,
         };
         let mut others = vec![seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
+        others.extend(seats.log);
         others.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
         let distinct = others.iter().enumerate().all(|(at, fd)| !others[..at].contains(fd));
         if distinct && others.iter().all(|fd| *fd >= seats.listeners.end) {

@@ -33,6 +33,7 @@ mod io;
 mod lanes;
 mod lifeline;
 mod log;
+mod log_channel;
 mod panics;
 mod registry;
 mod run;

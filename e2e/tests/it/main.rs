@@ -19,6 +19,8 @@
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
+//! | `log_files` | a log in a file, through any number of rotations; syslog |
+//! | `memory` | whether the kernel killed a worker, or somebody else |
 //! | `leak` | the master does not grow |
 //! | `process` | who and where the processes are: user, pidfile, chdir, umask, environment, titles |
 //! | `daemon` | in the background, and back at once if the start fails |
@@ -41,8 +43,10 @@ mod deploy;
 mod lanes;
 mod leak;
 mod limits;
+mod log_files;
 mod logs;
 mod matrix;
+mod memory;
 mod pid1;
 mod process;
 mod recycle;

@@ -19,7 +19,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -145,6 +145,8 @@ pub enum Action {
     SetPhase(Phase),
     /// Let nobody connect any more.
     CloseListeners,
+    /// Go over, with all processes, to the log files that have the names now.
+    ReopenLogs,
     /// Look how much memory the workers have; answer with [`Event::Measured`].
     Measure,
     /// Start a new master from the file now on disk, whose first generation is this; answer with [`Event::HeirSpawned`], or with
@@ -397,9 +399,5 @@ impl Fleet {
     /// seat, with the record of its deaths, is the one to fill again.
     fn live(&self) -> usize {
         self.workers.iter().filter(|(id, worker)| id.generation == self.generation && worker.is_staying()).count()
-    }
-
-    fn taken_slots(&self) -> BTreeSet<Slot> {
-        self.workers.keys().map(|id| id.slot).collect()
     }
 }

@@ -70,6 +70,8 @@ struct Os {
     ever_ready: bool,
     plan: Plan,
     next_plan: Option<Plan>,
+    /// Ready workers that have not heard of log files that were opened anew.
+    untold: Vec<WorkerId>,
 }
 
 impl Os {
@@ -99,6 +101,7 @@ impl Os {
             ever_ready: false,
             plan,
             next_plan: None,
+            untold: Vec::new(),
         }
     }
 
@@ -175,6 +178,7 @@ impl Os {
             Action::CloseListeners => {
                 assert!(self.stopping && self.is_alone() && !self.birth.foreign_sockets, "others use the sockets");
             }
+            Action::ReopenLogs => self.untold = self.all(Process::Ready),
             Action::StartHeir(_) => {
                 assert!(self.is_alone() && !self.stopping && !self.birth.is_init);
                 if rng.chance(10) {
@@ -186,7 +190,9 @@ impl Os {
             }
             Action::SignalHeir(sig) => {
                 assert!(self.heir != Heir::None, "{sig} for a master that is gone");
-                self.heir = Heir::Leaving;
+                if sig != Sig::Usr1 {
+                    self.heir = Heir::Leaving;
+                }
             }
             Action::TellParent(_) => assert!(self.birth.has_parent),
             Action::Promote => assert!(!self.birth.has_parent),
@@ -236,6 +242,10 @@ impl Os {
             }
             Sig::Kill => *process = Process::Killed,
             Sig::Abrt => *process = Process::Leaving, // it hung, so it served nobody
+            Sig::Usr1 => {
+                assert_ne!(*process, Process::Killed);
+                self.untold.retain(|other| *other != id);
+            }
             other => panic!("workers are never sent {other}"),
         }
     }
@@ -386,6 +396,7 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
         for action in fleet.step(os.now, event) {
             os.apply(rng, &action);
         }
+        assert_eq!(os.untold, [], "a USR1 reaches them all");
         if os.exit.is_some() {
             return false;
         }

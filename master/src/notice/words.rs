@@ -19,9 +19,6 @@ impl fmt::Display for Notice {
                 write!(f, "Using worker: {app} ({workers} workers, {threads} threads each)")
             }
             Self::HandlingSignal(sig) => write!(f, "Handling signal: {sig}"),
-            Self::SignalIgnored(Sig::Usr1) => {
-                f.write_str("SIGUSR1 ignored. The log goes to standard error: there is no file to reopen")
-            }
             Self::SignalIgnored(Sig::Winch) => {
                 f.write_str("SIGWINCH ignored. Not daemonized: it may be a terminal that was resized")
             }
@@ -42,6 +39,17 @@ impl fmt::Display for Notice {
             Self::WorkerExited { pid, code } => write!(f, "Worker (pid:{pid}) exited with code {code}."),
             Self::WorkerSignalled { pid, number: SIGKILL } => {
                 write!(f, "Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
+            }
+            Self::WorkerOutOfMemory { pid, limit } => {
+                write!(
+                    f,
+                    "Worker (pid:{pid}) was sent SIGKILL! The kernel killed it: out of memory ({})",
+                    Limit(*limit)
+                )
+            }
+            Self::WorkerKilled { pid } => {
+                let who = "Somebody sent it, not the kernel's out-of-memory killer";
+                write!(f, "Worker (pid:{pid}) was sent SIGKILL! {who}")
             }
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
                 write!(f, "Worker (pid:{pid}) was sent {}!", name(*number))
@@ -91,13 +99,7 @@ impl fmt::Display for Notice {
                 write!(f, "Upgrade failed: {reason}; this master goes on serving, nothing was changed")
             }
             Self::HeirGone { pid, fate } => {
-                write!(f, "Upgrade: the new master (pid: {pid}) ")?;
-                match fate {
-                    Fate::Code(code) => write!(f, "exited with code {code}")?,
-                    Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
-                    Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
-                }
-                f.write_str("; this one serves alone again")
+                write!(f, "Upgrade: the new master (pid: {pid}) {fate}; this one serves alone again")
             }
             Self::Promoted => f.write_str("Master has been promoted."),
             Self::StoppingWorkers => f.write_str("graceful stop of workers"),
@@ -111,11 +113,7 @@ impl fmt::Display for Notice {
                 if let Some(pid) = pid {
                     write!(f, "(pid:{pid}) ")?;
                 }
-                match fate {
-                    Fate::Code(code) => write!(f, "exited with code {code}")?,
-                    Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
-                    Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
-                }
+                write!(f, "{fate}")?;
                 if let Some(reason) = reason {
                     write!(f, ": {reason}")?;
                 }
@@ -134,7 +132,37 @@ impl fmt::Display for Notice {
                     lost => write!(f, "{lost} datagrams were lost"),
                 }
             }
+            Self::LogNotReopened { path, error } => {
+                write!(f, "Cannot open the log {} again: {error}; going on with the old file", path.display())
+            }
+            Self::LogNotTaken { slot, pid } => {
+                write!(f, "Worker {slot} (pid:{pid}) has not taken the last log file; its lines go to the one it has")
+            }
             Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
+        }
+    }
+}
+
+/// Whose memory ran out.
+struct Limit(Option<u64>);
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => write!(f, "memory limit of the cgroup: {} MiB", bytes >> 20),
+            None => f.write_str("the cgroup has no limit, the machine had none left"),
+        }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(number) => write!(f, "was sent {}", name(*number)),
+            Self::OutOfMemory { limit } => write!(f, "was killed by the kernel: out of memory ({})", Limit(*limit)),
+            Self::Killed => f.write_str("was sent SIGKILL"),
+            Self::NotStarted(error) => write!(f, "could not be started: {error}"),
         }
     }
 }

@@ -13,7 +13,8 @@ use rustcorn_sys::{Monotonic, Pid};
 
 use super::environment::environment;
 use super::generation::{Resources, c_string};
-use super::process::{Gift, Nursery, Process, Word, fate};
+use super::oom::Oom;
+use super::process::{Gift, Nursery, Process, Word};
 use crate::admin::{Action, Admin, Event};
 use crate::fleet::Fate;
 use crate::listeners::without_number;
@@ -51,11 +52,16 @@ impl AdminSeat {
         self.process.iter().flat_map(Process::descriptors)
     }
 
+    /// The process, while there is one.
+    pub(super) const fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
     /// Whether the process that ended is (was) it.
-    pub(super) fn ended(&mut self, pid: Pid, exit: Exit) -> bool {
+    pub(super) fn ended(&mut self, pid: Pid, exit: Exit, oom: &mut Oom) -> bool {
         let Some(mut process) = self.process.take_if(|process| process.child.pid == pid) else { return false };
         let _ = process.listen(); // for its reason; nothing else it said matters any more
-        self.news.push(Event::Exited(fate(exit), process.reason));
+        self.news.push(Event::Exited(oom.fate(exit, process.killed, Monotonic::now()), process.reason));
         true
     }
 
@@ -91,7 +97,7 @@ impl AdminSeat {
                 });
             }
             Action::Signal(sig) => {
-                let sent = self.process.as_ref().map_or(Ok(()), |process| process.child.handle.send(sig));
+                let sent = self.process.as_mut().map_or(Ok(()), |process| process.signal(sig));
                 super::complain(sent, || format!("send {sig} to the admin process"));
             }
             Action::Say(notice) => notice.say(),
@@ -102,6 +108,9 @@ impl AdminSeat {
 /// Always of the master's own image, so that both know the same scoreboard: a foreign `command` may not know of this role.
 fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<Process> {
     let Settings { loglevel, log_format, min_ready_workers, .. } = &resources.settings;
+    let syslog = resources.settings.syslog_plan().map_or_else(String::new, |plan| {
+        format!(" syslog={} syslog_facility={} syslog_tag={}", plan.address, plan.facility, plan.tag)
+    });
     let image = Image::open(Path::new("/proc/self/exe"))?;
     let scoreboard = for_reading(board.fd())?;
     nursery.spawn(&Gift {
@@ -110,9 +119,11 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
         listeners: resources.admin.as_slice(),
         who: "role=admin".to_owned(),
         fds: &[("scoreboard", scoreboard.as_fd())],
+        log: resources.log.as_fd(),
+        capture_output: false,
         // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
         what: format!(
-            " min_ready={min_ready_workers} loglevel={} log_format={} name={}",
+            " min_ready={min_ready_workers} loglevel={} log_format={}{syslog} name={}",
             loglevel.name(),
             log_format.name(),
             resources.name
@@ -128,7 +139,8 @@ pub(super) fn is_same(old: &Resources, new: &Resources) -> bool {
     let given = |resources: &Resources| {
         let Settings { admin_bind, loglevel, log_format, min_ready_workers, .. } = resources.settings.clone();
         let process = (resources.title().to_owned(), resources.identity.clone(), resources.settings.umask);
-        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone(), process)
+        let log = (loglevel, log_format, resources.settings.syslog_plan());
+        (admin_bind, log, min_ready_workers, resources.name.clone(), process)
     };
     given(old) == given(new)
 }

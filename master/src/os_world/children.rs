@@ -12,7 +12,8 @@ use rustcorn_sys::{Monotonic, Pid};
 
 use super::environment::environment;
 use super::generation::{Resources, c_string};
-use super::process::{Gift, Nursery, Process, Word, fate};
+use super::oom::Oom;
+use super::process::{Gift, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
 use crate::lanes::{Occupant, Seat};
 
@@ -39,6 +40,8 @@ impl Children {
             listeners: &resources.listeners,
             who: format!("slot={} generation={}", id.slot, id.generation),
             fds: &fds,
+            log: resources.log.as_fd(),
+            capture_output: resources.settings.capture_output,
             what: seat.as_ref().map_or_else(String::new, |seat| lanes(seat, resources)),
             kin: Kin::Ward,
             attributes: resources.attributes(),
@@ -64,8 +67,15 @@ impl Children {
     /// Sends a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
     pub(super) fn signal(&mut self, id: WorkerId, sig: Sig) -> io::Result<()> {
         let Some(process) = self.0.get_mut(&id) else { return Ok(()) };
-        process.leave();
-        process.child.handle.send(sig)
+        if sig != Sig::Usr1 {
+            process.leave();
+        }
+        process.signal(sig)
+    }
+
+    /// All of them.
+    pub(super) fn processes(&mut self) -> impl Iterator<Item = (WorkerId, &mut Process)> {
+        self.0.iter_mut().map(|(id, process)| (*id, process))
     }
 
     /// What to wait for: ends, and messages.
@@ -80,17 +90,23 @@ impl Children {
 
     /// Takes the processes that have ended, with all they said before; those that are no workers go to `other`.
     /// Their numbers are kept and their slots cleared: from now on new workers may have them.
-    pub(super) fn exits(&mut self, board: &Board, mut other: impl FnMut(Pid, Exit)) -> io::Result<Vec<Event>> {
+    pub(super) fn exits(
+        &mut self,
+        board: &Board,
+        oom: &mut Oom,
+        mut other: impl FnMut(Pid, Exit, &mut Oom),
+    ) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some((pid, exit)) = reap()? {
             let ours = self.0.iter().find(|(_, process)| process.child.pid == pid).map(|(id, _)| *id);
             let Some((id, mut process)) = ours.and_then(|id| self.0.remove_entry(&id)) else {
-                other(pid, exit);
+                other(pid, exit, oom);
                 continue;
             };
             events.extend(told(id, &mut process));
             board.fold(id.slot.0);
-            events.push(Event::Exited(id, fate(exit), process.reason.take()));
+            let fate = oom.fate(exit, process.killed, Monotonic::now());
+            events.push(Event::Exited(id, fate, process.reason.take()));
         }
         Ok(events)
     }

@@ -1,7 +1,7 @@
 //! A reload takes effect: what the master itself does differently from now on.
 
 use rustcorn_config::Apply;
-use rustcorn_sys::log;
+use rustcorn_sys::log::{self, syslog};
 
 use super::{OsWorld, admin, complain};
 use crate::fleet::Generation;
@@ -13,6 +13,7 @@ impl OsWorld {
         self.in_force = generation;
         let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
         let changes = old.settings.changes(&new.settings);
+        let log_moved = old.log.differs(&new.log);
         log::set_format(new.settings.log_format);
         for change in &changes {
             Notice::SettingChanged { change: change.to_string(), later: change.apply == Apply::Restart }.say();
@@ -29,6 +30,9 @@ impl OsWorld {
             }
         }
         log::set_level(new.settings.loglevel);
+        if old.settings.syslog_plan() != new.settings.syslog_plan() {
+            syslog::set(new.settings.syslog_plan());
+        }
         if let Some(directory) = &new.directory {
             complain(directory.enter(), || "enter the directory of chdir".to_owned());
         }
@@ -49,6 +53,9 @@ impl OsWorld {
         if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
             self.finish_metrics(); // what was counted so far goes where it was configured to go
             self.start_metrics();
+        }
+        if log_moved {
+            self.use_log(); // what changed was still said in the old one
         }
         self.update_pidfile(); // after the directory, since it may be relative
         // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use rustcorn_sys::identity::Identity;
 use rustcorn_sys::socket::Access;
 use rustcorn_sys::spawn::{Attributes, Image};
 
+use super::error_log::ErrorLog;
 use super::home::{Home, visit};
 use crate::fleet::{Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
@@ -117,6 +118,7 @@ pub(crate) struct Resources {
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
+    pub(crate) log: ErrorLog,
     pub(crate) image: Image,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
@@ -134,6 +136,8 @@ pub(crate) struct Resources {
 pub(crate) struct Around<'a> {
     pub(crate) own: &'a OwnProgram,
     pub(crate) home: &'a Home,
+    /// As the master found it.
+    pub(crate) standard_error: BorrowedFd<'a>,
     /// The sockets there are.
     pub(crate) sockets: &'a Endowment,
     /// The generation in force; `None` before the first.
@@ -175,14 +179,15 @@ impl OwnProgram {
 }
 
 impl Resources {
-    /// Reads, checks, binds what is new, opens the program.
+    /// Reads, checks, opens log and program, binds what is new.
     pub(crate) fn load(invocation: &Invocation, resolve: &Resolve, around: &Around<'_>) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
         let identity = identity::resolve(&loaded.settings, &loaded.origins)?;
         let directory = directory(around.home, &loaded)?;
         let back = around.present.and_then(|present| present.directory.as_deref());
         let _visit = visit(directory.as_deref(), back).map_err(|error| no_directory(&loaded, &error))?;
-        let settings = loaded.settings;
+        let log = ErrorLog::open(&loaded, around.standard_error)?;
+        let mut settings = loaded.settings;
         if let Some(path) = pidfile_of(&settings, around.has_parent) {
             Pidfile::check(&path)?; // the one that is ours already passes
         }
@@ -201,6 +206,7 @@ impl Resources {
             let text = format!("cannot run {}: {}", path.display(), without_number(&error));
             if args.is_some() { settings.app.problem("command", &text).into() } else { Refusal::from(text) }
         })?;
+        settings.name_for_syslog(&launch.name);
         let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
@@ -223,7 +229,7 @@ impl Resources {
             _ => None,
         };
         let name = launch.name;
-        Ok(Self { settings, handoff, listeners, admin, image, name, args, identity, directory, lanes })
+        Ok(Self { settings, handoff, listeners, admin, log, image, name, args, identity, directory, lanes })
     }
 
     /// In process titles.

@@ -4,17 +4,19 @@ mod admin;
 mod children;
 mod commit;
 mod environment;
+mod error_log;
 mod generation;
 mod home;
 mod manager;
 mod metrics;
+mod oom;
 mod process;
 mod promotion;
 mod succession;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use rustcorn_scoreboard::{Board, Counts, Figures};
 use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{has_terminal, raise_descriptor_limit, wait_readable};
-use rustcorn_sys::log;
+use rustcorn_sys::log::{self, file, syslog};
 use rustcorn_sys::signal::Signals;
 use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
@@ -43,6 +45,7 @@ pub(crate) use generation::{Refusal, Resources, check};
 use home::Home;
 use manager::Manager;
 use metrics::Metrics;
+use oom::Oom;
 use process::Nursery;
 use succession::Succession;
 
@@ -55,10 +58,13 @@ pub(crate) struct OsWorld {
     resolve: Resolve,
     own: OwnProgram,
     home: Home,
+    /// As it was at the start; of a daemon, which leaves that, nowhere.
+    standard_error: OwnedFd,
     signals: Signals,
     board: Board,
     nursery: Nursery,
     children: Children,
+    oom: Oom,
     admin: AdminSeat,
     /// Whether the admin address is answered by this master; another one may do it.
     serves_admin: bool,
@@ -98,6 +104,11 @@ impl OsWorld {
         // A pipe and a pidfd for each worker; the usual limit is reached by 500.
         complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
         let first = generation.unwrap_or(Generation(1));
+        let standard_error = match &daemon {
+            Some(daemon) => daemon.null().try_clone_to_owned(),
+            None => file::standard_error(),
+        };
+        let standard_error = standard_error.map_err(cannot("keep standard error"))?;
         let birth = Birth {
             generation: first,
             has_parent: succession.has_parent(),
@@ -107,7 +118,14 @@ impl OsWorld {
         };
         let home = Home::find();
         let has_parent = birth.has_parent;
-        let around = Around { own: &own, home: &home, sockets: &endowment, present: None, has_parent };
+        let around = Around {
+            own: &own,
+            home: &home,
+            standard_error: standard_error.as_fd(),
+            sockets: &endowment,
+            present: None,
+            has_parent,
+        };
         // Goes to its directory, and stays.
         let loaded = Resources::load(&invocation, &resolve, &around).and_then(|resources| {
             let pidfile = pidfile_of(&resources.settings, has_parent).as_deref().map(Pidfile::create).transpose()?;
@@ -118,17 +136,22 @@ impl OsWorld {
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
         let nursery = Nursery::new(daemon.clone()).map_err(cannot("make a pipe"))?;
+        // Mistakes that end a start were still said where it was started from. A daemon without a log stays there until it serves.
+        if daemon.is_none() || resources.log.has_file() {
+            resources.log.use_it();
+        }
         log::describe_process(vec![("role".into(), "master".into())]);
         log::say_panics();
         log::set_format(resources.settings.log_format);
         log::set_level(resources.settings.loglevel);
         log::count_with(log_counts::count);
+        syslog::set(resources.settings.syslog_plan());
         Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
         Notice::Listening { addresses: resources.urls() }.say();
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
         resources.say_admin();
-        if daemon.is_some() {
+        if daemon.is_some() && !resources.log.has_file() && !resources.settings.syslog {
             Notice::DaemonWithoutLog.say();
         }
         let mut world = Self {
@@ -136,10 +159,12 @@ impl OsWorld {
             resolve,
             own,
             home,
+            standard_error,
             signals,
             board,
             nursery,
             children: Children::default(),
+            oom: Oom::new(Monotonic::now()),
             admin: AdminSeat::default(),
             serves_admin: !birth.has_parent,
             succession,
@@ -189,22 +214,25 @@ impl OsWorld {
         events.extend(self.children.messages());
         events.extend(self.succession.news());
         let mut last_words = Vec::new();
-        let other = |pid, exit| {
+        let other = |pid, exit, oom: &mut Oom| {
             if let Some(words) = self.succession.ended(pid, exit) {
                 last_words = words;
-            } else if !self.admin.ended(pid, exit) {
+            } else if !self.admin.ended(pid, exit, oom) {
+                let _ = oom.fate(exit, false, Monotonic::now()); // a victim, too, if it was one
                 Notice::ReapedStranger { pid }.say();
             }
         };
-        events.extend(self.children.exits(&self.board, other)?);
+        events.extend(self.children.exits(&self.board, &mut self.oom, other)?);
         if !last_words.is_empty() {
             self.own_files();
         }
         events.extend(last_words);
+        self.answer_for_logs();
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
         events.push(Event::Tick);
+        self.oom.look_if_due(self.now());
         self.tend_admin();
         self.manager.tend(self.now());
         self.send_metrics_if_due();
@@ -214,7 +242,8 @@ impl OsWorld {
     /// A worker serves. For a daemon that is the end of its start: whoever called it is told, and left.
     pub(crate) fn serves(&self) {
         if let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.is_awaited()) {
-            complain(daemon.leave_terminal(true), || "leave the terminal".to_owned());
+            let logs = self.in_force().is_some_and(|resources| resources.log.has_file());
+            complain(daemon.leave_terminal(!logs), || "leave the terminal".to_owned());
             daemon.tell(0);
         }
     }
@@ -243,6 +272,7 @@ impl OsWorld {
                     complain(listener.shut_down(), || format!("stop listening at {}", listener.url()));
                 }
             }
+            Action::ReopenLogs => self.reopen_logs(),
             Action::Measure => self.answers.push(self.children.sizes()),
             Action::StartHeir(generation) => self.start_heir(generation),
             Action::SignalHeir(sig) => {
@@ -284,6 +314,7 @@ impl OsWorld {
         let around = Around {
             own: &self.own,
             home: &self.home,
+            standard_error: self.standard_error.as_fd(),
             sockets: &self.endowment(),
             present: self.in_force(),
             has_parent: self.succession.has_parent(),
@@ -304,7 +335,8 @@ impl OsWorld {
         let heritage = Heritage::new(generation, &endowment, self.watchdog);
         let started = self.own.open().and_then(|image| {
             let (invocation, home, nursery) = (&self.invocation, &self.home, &self.nursery);
-            let heir = self.succession.start_heir(invocation, home, &image, &heritage, &endowment, nursery);
+            let stderr = self.standard_error.as_fd();
+            let heir = self.succession.start_heir(invocation, home, &image, &heritage, &endowment, nursery, stderr);
             heir.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
         });
         self.own_files();

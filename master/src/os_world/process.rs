@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
+use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Attributes, Child, Command, Exit, Image, Kin, spawn};
 
+use super::error_log::LogChannel;
 use super::generation::c_string;
 use crate::fleet::Fate;
 use crate::lanes::Seat;
@@ -28,6 +30,10 @@ pub(super) struct Process {
     pub(super) spent: bool,
     /// With `reuse_port`: its lane.
     pub(super) seat: Option<Seat>,
+    /// It was sent a SIGKILL.
+    pub(super) killed: bool,
+    /// An heir opens a log of its own.
+    pub(super) log: Option<LogChannel>,
 }
 
 /// What a process says on its pipe.
@@ -50,6 +56,10 @@ pub(super) struct Gift<'a> {
     pub(super) who: String,
     /// Descriptors by the name that the handoff has for them.
     pub(super) fds: &'a [(&'a str, BorrowedFd<'a>)],
+    /// Standard error.
+    pub(super) log: BorrowedFd<'a>,
+    /// Whether that is standard output, too.
+    pub(super) capture_output: bool,
     /// The handoff's words after them.
     pub(super) what: String,
     pub(super) kin: Kin,
@@ -58,6 +68,10 @@ pub(super) struct Gift<'a> {
     /// Its environment less the handoff.
     pub(super) env: Vec<CString>,
 }
+
+/// They mean something to a master alone, and are sent to all by a terminal or by mistake (USR1 by the master itself, which may
+/// find one that cannot hear it yet). The first is ignored by an heir only if it was by its parent (nohup).
+const NOT_FOR_THEM: [Sig; 6] = [Sig::Hup, Sig::Ttin, Sig::Ttou, Sig::Usr1, Sig::Usr2, Sig::Winch];
 
 /// What all processes are given.
 #[derive(Debug)]
@@ -81,9 +95,12 @@ impl Nursery {
         let mut fds: Vec<BorrowedFd<'_>> = gift.listeners.iter().flat_map(|listener| listener.sockets()).collect();
         let sockets = fds.len();
         let mut handoff = format!("RUSTCORN_HANDOFF=v=1 {}", gift.who);
-        for (name, fd) in [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())].iter().chain(gift.fds) {
+        let (log, taker) = (gift.kin == Kin::Ward).then(|| LogChannel::new(gift.log)).transpose()?.unzip();
+        let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())];
+        let taker = taker.iter().map(|taker| ("log", taker.as_fd()));
+        for (name, fd) in own.into_iter().chain(taker).chain(gift.fds.iter().copied()) {
             handoff += &format!(" {name}={}", 3 + fds.len());
-            fds.push(*fd);
+            fds.push(fd);
         }
         let named =
             |(number, listener): (usize, &Rc<Listener>)| vec![format!("listener-{number}"); listener.sockets().len()];
@@ -92,18 +109,19 @@ impl Nursery {
             [format!("LISTEN_FDS={sockets}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
         let mut env = gift.env.clone();
         env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
-        // Standard error would stay on the terminal for as long as the worker lives; where it is a log file, that is inherited.
-        let stdio = self.daemon.as_ref().map_or([None; 3], |daemon| [Some(daemon.null()); 3]);
-        let command = Command {
+        // Standard error is the log. A daemon has left the terminal, so its children do not begin there either.
+        let nowhere = self.daemon.as_ref().map(|daemon| daemon.null());
+        let stdout = if gift.capture_output { Some(gift.log) } else { nowhere };
+        let child = spawn(&Command {
             image: gift.image,
             args: gift.args,
             env: &env,
             fds: &fds,
             kin: gift.kin,
+            ignored: if gift.kin == Kin::Ward { &NOT_FOR_THEM } else { &NOT_FOR_THEM[1..] },
             report: ready.as_fd(),
-            attributes: Attributes { stdio, ..gift.attributes },
-        };
-        let child = spawn(&command)?;
+            attributes: Attributes { stdio: [nowhere, stdout, Some(gift.log)], ..gift.attributes },
+        })?;
         Ok(Process {
             child,
             pipe: Some(pipe),
@@ -112,6 +130,8 @@ impl Nursery {
             leaving: false,
             spent: false,
             seat: None,
+            killed: false,
+            log,
         })
     }
 }
@@ -128,6 +148,12 @@ impl Process {
         if let Some(seat) = &self.seat {
             seat.leave();
         }
+    }
+
+    /// Sends it a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
+    pub(super) fn signal(&mut self, sig: Sig) -> io::Result<()> {
+        self.killed |= sig == Sig::Kill;
+        self.child.handle.send(sig)
     }
 
     /// Takes what it said meanwhile.
@@ -165,6 +191,8 @@ impl Process {
                     self.spent = true;
                     words.push(Word::Spent);
                 }
+                Some(("LOG", "taken")) => self.log.iter_mut().for_each(LogChannel::taken),
+                Some(("LOG", "reopen")) => self.log.iter_mut().for_each(LogChannel::asked),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some((step @ ("EXEC" | "DIRECTORY" | "USER" | "STDIO"), errno)) => {
                     self.reason = Some(spawn_failed(step, errno));

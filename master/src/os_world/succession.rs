@@ -64,7 +64,8 @@ impl Succession {
         Some(events)
     }
 
-    /// Starts a new master in the way this one was started, at `home` and as the same user, and leaves it the sockets.
+    /// Starts a new master in the way this one was started, at `home`, as the same user and with `standard_error` as it was then, and
+    /// leaves it the sockets.
     pub(super) fn start_heir(
         &mut self,
         invocation: &Invocation,
@@ -73,6 +74,7 @@ impl Succession {
         heritage: &Heritage,
         endowment: &Endowment,
         nursery: &Nursery,
+        standard_error: BorrowedFd<'_>,
     ) -> io::Result<Pid> {
         let args: Vec<CString> = invocation.args().iter().map(|arg| c_string(arg.as_bytes())).collect();
         let heritage = sealed_memfd("rustcorn-heritage", heritage.to_text().as_bytes())?;
@@ -83,6 +85,8 @@ impl Succession {
             listeners: &listeners,
             who: "role=master".to_owned(),
             fds: &[("heritage", heritage.as_fd())],
+            log: standard_error,
+            capture_output: false,
             what: String::new(),
             kin: Kin::Heir,
             attributes: Attributes { directory: home.start(), ..Attributes::default() },

@@ -3,6 +3,7 @@
 pub(crate) mod binaries;
 pub(crate) mod client;
 pub(crate) mod dir;
+pub(crate) mod file;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod proc;
@@ -12,6 +13,7 @@ pub(crate) mod statsd;
 pub(crate) mod wait;
 
 pub(crate) use client::{Conn, get};
+pub(crate) use file::LogFile;
 pub(crate) use load::Load;
 pub(crate) use server::Server;
 pub(crate) use setup::Setup;
