@@ -9,7 +9,7 @@ const LISTEN_PORT: u16 = 8000;
 /// Port of a `statsd_host` that names none.
 const STATSD_PORT: u16 = 8125;
 /// Longest path of a unix socket: `sun_path` less its final NUL (unix(7)).
-const LONGEST_PATH: usize = 107;
+pub(crate) const LONGEST_PATH: usize = 107;
 
 /// An address to listen on. Displayed as in log lines: `http://127.0.0.1:8000`, `http://[::1]:8000`, `unix:/run/app.sock`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

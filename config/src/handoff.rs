@@ -73,7 +73,7 @@ impl Settings {
 }
 
 /// An application keeps secrets in its table, and a change is logged.
-const HIDDEN: &str = "(hidden)";
+pub(crate) const HIDDEN: &str = "(hidden)";
 const ABSENT: &str = "(none)";
 
 /// A difference between two configurations. Displayed as `workers: 2 → 4`, or for a key of `[app]` without its values.

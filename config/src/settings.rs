@@ -1,11 +1,13 @@
 //! The table of settings: each declared once. Everything else about a setting is derived from its row.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
+use crate::control_rule::{Permissions, SocketPath};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::log_rule::{LogFormat, LogLevel};
@@ -106,6 +108,11 @@ settings! {
          for no such process. Anyone who can connect may look, so keep it off the internet.";
     min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
         "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
+    control_socket: Option<PathBuf> = "", SocketPath, "--control-socket" "PATH", Master,
+        "Unix socket on which rustcornctl talks to the master; empty for none. Only root and the master's own user are heard. A \
+         file beside it, PATH.lock, keeps a second master from taking the path over.";
+    control_socket_mode: u32 = "0600", Permissions, "--control-socket-mode" "MODE", Master,
+        "Permissions of the control socket, in octal. They can keep people out; they let nobody in whom the master refuses.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged. For what the application logs through tracing, RUST_LOG goes first.";
     log_format: Format = "text", LogFormat, "--log-format" "FORMAT", Both,

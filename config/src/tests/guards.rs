@@ -130,6 +130,8 @@ resource_detection = ""
 enable_backlog_metric = true
 admin_bind = "[::1]:9000"
 min_ready_workers = 3
+control_socket = "/run/rustcorn/ctl.sock"
+control_socket_mode = "640"
 
 [app]
 command = ["./my-service", "--flag=a b"]
