@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod fd;
+pub mod held_socket;
 pub mod log;
 pub mod pid;
 pub mod procfs;

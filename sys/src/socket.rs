@@ -28,6 +28,13 @@ pub fn listen_tcp(address: SocketAddr, only_v6: bool, backlog: u32) -> io::Resul
 /// Binds and listens on a unix path. A socket file that nobody listens on any more (its server crashed) is replaced; one with a
 /// live server behind it is `AddrInUse`, and anything that is not a socket is left alone.
 pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+    let socket = bind_unix(path)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// [`listen_unix`] without the listening: until then nobody can connect.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<Socket> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "the file exists and is not a socket"));
@@ -43,8 +50,15 @@ pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// Connects to a unix socket; where its queue is full, because nobody accepts, for at most `patience` (unix(7)).
+pub fn connect_unix(path: &Path, patience: std::time::Duration) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// Gives a listening socket another backlog; Linux allows that at any time (listen(2)).
