@@ -5,6 +5,7 @@
 //! (`converge`), so no situation needs a path of its own: a crash, a reload, TTIN and a slow boot all end in the same few
 //! rules. Stopping and reloading are states, so every signal is heard while they run.
 
+mod ask;
 mod backoff;
 mod converge;
 mod recycle;
@@ -26,6 +27,8 @@ use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
 
 use crate::notice::Notice;
+use ask::Waiting;
+pub use ask::{Ask, Outcome, Refusal, Seen, Ticket};
 use backoff::Seats;
 pub use recycle::{Due, Limits};
 use reload::Reload;
@@ -107,6 +110,10 @@ pub enum Event {
     Measured(Vec<(WorkerId, u64)>),
     /// The workers' last signs of life, as read from the scoreboard. First in each round, so that nobody is judged by old news.
     Beats(Vec<(WorkerId, Monotonic)>),
+    /// Somebody at the control socket asks; answered once by [`Action::Answer`].
+    Asked(Ticket, Ask),
+    /// Whoever asked does not wait any longer.
+    Withdrawn(Ticket),
     /// The process is gone (and reaped), with the reason it gave, if it gave one.
     Exited(WorkerId, Fate, Option<String>),
     /// The end of a round: deadlines are looked at, and whatever is missing is done.
@@ -133,6 +140,8 @@ pub enum Action {
     CloseListeners,
     /// Look how much memory the workers have; answer with [`Event::Measured`].
     Measure,
+    /// Answer to [`Event::Asked`].
+    Answer(Ticket, Outcome),
     /// Write a line for the operator.
     Say(Notice),
     /// Leave with this exit code. The last action there ever is.
@@ -167,6 +176,7 @@ pub struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     seats: Seats,
     reload: Reload,
+    waiting: Vec<Waiting>,
     stop: Option<Stop>,
     /// Whether any worker was ever ready. Until then a failed boot ends the server (exit 3 or 4).
     started: bool,
@@ -189,6 +199,7 @@ impl Fleet {
             workers: BTreeMap::new(),
             seats: Seats::default(),
             reload: Reload::new(Generation(2)),
+            waiting: Vec::new(),
             stop: None,
             started: false,
             lives: 0,
@@ -215,6 +226,8 @@ impl Fleet {
             Event::Spent(id) => self.spent(id, &mut todo),
             Event::Measured(sizes) => self.measured(&sizes, &mut todo),
             Event::Beats(beats) => beats.into_iter().for_each(|(id, at)| self.with(id, |worker| worker.beat(at))),
+            Event::Asked(ticket, ask) => self.asked(now, ticket, &ask, &mut todo),
+            Event::Withdrawn(ticket) => self.withdrawn(ticket),
             Event::Exited(id, fate, reason) => self.exited(now, id, &fate, reason, &mut todo),
             Event::Tick => {}
         }
@@ -226,6 +239,7 @@ impl Fleet {
         }
         self.look_at_limits(now, &mut todo);
         self.converge(now, &mut todo);
+        self.answer_the_patient(&mut todo);
         self.promised = self.next_deadline(now);
         todo
     }

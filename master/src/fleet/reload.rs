@@ -60,6 +60,7 @@ impl Fleet {
             let generation = self.reload.next;
             self.reload.next = Generation(generation.0 + 1);
             self.reload.stage = Stage::Loading(generation);
+            self.reload_begins(generation);
             todo.push(Action::Load(generation));
         }
     }
@@ -88,6 +89,7 @@ impl Fleet {
             self.plan = plan;
             self.tally.reloads_ok += 1;
             self.seats.forget();
+            self.reload_succeeds(id.generation);
             todo.push(Action::Commit(id.generation));
             todo.push(Action::Say(Notice::Reloaded { generation: id.generation }));
         }
@@ -107,6 +109,7 @@ impl Fleet {
         self.reload.stage = Stage::Idle;
         self.tally.reloads_failed += 1;
         todo.push(Action::Discard(generation));
+        self.reload_fails(generation, &reason, todo);
         todo.push(Action::Say(Notice::ReloadFailed { reason, kept: self.generation }));
     }
 

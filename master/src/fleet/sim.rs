@@ -1,9 +1,10 @@
 //! Random stories: a fake operating system with assertions of its own, random exits, signals, reloads and clock jumps. A
 //! failure prints its seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rustcorn_control::Which;
 use rustcorn_scoreboard::{Phase, SLOTS};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
@@ -56,6 +57,11 @@ struct Os {
     ever_ready: bool,
     plan: Plan,
     next_plan: Option<Plan>,
+    /// Who waits for an answer.
+    asked: BTreeSet<Ticket>,
+    tickets: u64,
+    /// Whom an operator told to go, ready successor or not.
+    doomed: Option<WorkerId>,
 }
 
 impl Os {
@@ -75,6 +81,9 @@ impl Os {
             ever_ready: false,
             plan,
             next_plan: None,
+            asked: BTreeSet::new(),
+            tickets: 0,
+            doomed: None,
         }
     }
 
@@ -87,6 +96,7 @@ impl Os {
         let present =
             |(id, process): (&WorkerId, &Process)| *process == Process::Ready && id.generation == self.committed;
         self.owed.is_empty()
+            && self.asked.is_empty()
             && self.loading.is_none()
             && self.processes.len() == self.target
             && self.processes.iter().all(present)
@@ -131,7 +141,11 @@ impl Os {
                 assert!(self.stopping);
             }
             Action::Say(_) => {}
+            Action::Answer(ticket, _) => {
+                assert!(self.asked.remove(&ticket), "{ticket:?} was never asked, or is answered already");
+            }
             Action::Exit(code) => {
+                assert!(self.asked.is_empty(), "the master leaves without an answer to {:?}", self.asked);
                 assert!(self.processes.is_empty(), "the master never leaves before its workers");
                 assert!(code == 0 || !self.ever_ready, "only a failed first start exits with {code}");
                 self.exit = Some(code);
@@ -162,7 +176,7 @@ impl Os {
         let process = self.processes.get_mut(&id).unwrap_or_else(|| panic!("{sig} for {id:?}, which is gone"));
         match sig {
             Sig::Term | Sig::Quit => {
-                if *process == Process::Ready && !self.stopping {
+                if *process == Process::Ready && !self.stopping && self.doomed.take() != Some(id) {
                     assert!(ready > self.target, "ready workers are never fewer than wanted on purpose");
                 }
                 if *process != Process::Killed {
@@ -218,9 +232,37 @@ impl Os {
                     return Event::Spent(id);
                 }
             }
+            84..90 => return self.some_question(rng),
+            90..92 => {
+                let asked: Vec<Ticket> = self.asked.iter().copied().collect();
+                if let Some(ticket) = rng.pick(&asked) {
+                    self.asked.remove(&ticket);
+                    return Event::Withdrawn(ticket);
+                }
+            }
             _ => {}
         }
         Event::Tick
+    }
+
+    /// What somebody at the control socket may say, sense or nonsense.
+    fn some_question(&mut self, rng: &mut Rng) -> Event {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let wait = rng.chance(70);
+        let count = 1 + usize::try_from(rng.below(3)).unwrap();
+        let slot = Which::Slot(u32::try_from(rng.below(8)).unwrap());
+        let ask = match rng.below(100) {
+            0 if self.may_stop => Ask::Stop { quick: false },
+            1 if self.may_stop => Ask::Stop { quick: true },
+            0..15 => Ask::Look,
+            15..25 => Ask::Add { count, wait },
+            25..40 => Ask::Remove { count },
+            40..60 => Ask::Restart { which: (!rng.chance(30)).then_some(slot), wait },
+            60..75 => Ask::Kill { which: slot, wait },
+            _ => Ask::Reload { wait },
+        };
+        Event::Asked(ticket, ask)
     }
 
     /// What the world knows of an event in the moment the fleet hears of it.
@@ -235,6 +277,17 @@ impl Os {
             Event::Signal(Sig::Ttin) => self.target += 1,
             Event::Signal(Sig::Ttou) => self.target = (self.target - 1).max(1),
             Event::Signal(Sig::Term | Sig::Int | Sig::Quit) => self.stopping = true,
+            Event::Asked(ticket, ask) => {
+                self.asked.insert(*ticket);
+                match ask {
+                    Ask::Add { count, .. } if !self.stopping => self.target += count,
+                    Ask::Remove { count } if !self.stopping => self.target = self.target.saturating_sub(*count).max(1),
+                    Ask::Kill { which: Which::Slot(slot), .. } => {
+                        self.doomed = self.processes.keys().find(|id| id.slot.0 == *slot as usize).copied();
+                    }
+                    _ => {}
+                }
+            }
             _ => {}
         }
     }
@@ -281,6 +334,7 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
         for action in fleet.step(os.now, event) {
             os.apply(rng, &action);
         }
+        os.doomed = None;
         if os.exit.is_some() {
             return false;
         }

@@ -78,6 +78,7 @@ impl Fleet {
 
     fn begin(&mut self, manner: Manner, failure: Option<BootFailure>, todo: &mut Vec<Action>) {
         self.abandon_reload(todo);
+        self.disappoint_the_patient(todo);
         let failure = failure.or_else(|| self.stop.take().and_then(|stop| stop.failure));
         self.stop = Some(Stop { manner, failure });
     }

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
+use rustcorn_config::{App, Invocation, Problem, Problems, Settings, Shown};
 use rustcorn_sys::fd::sealed_memfd;
+use rustcorn_sys::held_socket::HeldSocket;
 use rustcorn_sys::spawn::Image;
 
+use crate::control;
 use crate::fleet::{Limits, Plan};
 use crate::listeners::{BindError, Listener, bind_all, without_number};
 use crate::notice::Notice;
@@ -92,11 +94,15 @@ pub type Resolve = Box<dyn Fn(&App) -> Result<Launch, Problems>>;
 #[derive(Debug)]
 pub(crate) struct Resources {
     pub(crate) settings: Settings,
+    /// The same for people, with where each value came from.
+    pub(crate) shown: Vec<Shown>,
     /// The settings as the workers read them.
     pub(crate) handoff: OwnedFd,
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
+    /// Where the master answers, if it shall.
+    pub(crate) control: Option<Rc<HeldSocket>>,
     pub(crate) image: Image,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
@@ -122,6 +128,7 @@ impl Resources {
         present: Option<&Self>,
     ) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
+        let shown = loaded.shown();
         let settings = loaded.settings;
         let launch = resolve(&settings.app)?;
         let (path, args) = match &launch.program {
@@ -143,8 +150,9 @@ impl Resources {
         // Last, since it is the only step others can see.
         let (sockets, admin) = present.map_or((&[][..], &[][..]), |of| (&of.listeners, of.admin.as_slice()));
         let admin = bind_all(settings.admin_bind.as_slice(), admin, ADMIN_BACKLOG, "--admin-bind")?.pop();
+        let control = control::socket::bind(&settings, present.and_then(|of| of.control.as_ref()))?;
         let listeners = bind_all(&settings.bind, sockets, settings.backlog, "--bind")?;
-        Ok(Self { settings, handoff, listeners, admin, image, name: launch.name, args })
+        Ok(Self { settings, shown, handoff, listeners, admin, control, image, name: launch.name, args })
     }
 
     pub(crate) const fn plan(&self) -> Plan {
@@ -170,6 +178,12 @@ impl Resources {
     pub(crate) fn say_admin(&self) {
         if let Some(admin) = &self.admin {
             Notice::AdminListening { address: admin.url().to_owned() }.say();
+        }
+    }
+
+    pub(crate) fn say_control(&self) {
+        if let Some(control) = &self.control {
+            Notice::ControlListening { path: control.path().display().to_string() }.say();
         }
     }
 

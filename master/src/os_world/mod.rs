@@ -2,6 +2,7 @@
 
 mod admin;
 mod children;
+mod control;
 mod generation;
 mod process;
 
@@ -13,11 +14,12 @@ use std::time::Duration;
 use rustcorn_config::Invocation;
 use rustcorn_scoreboard::{Board, Counts, Figures, State};
 use rustcorn_sys::clock::time_of_day;
-use rustcorn_sys::fd::{raise_descriptor_limit, wait_readable};
+use rustcorn_sys::fd::{Interest, raise_descriptor_limit, wait_ready};
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
 use rustcorn_sys::{Monotonic, Pid};
 
+use crate::control::Control;
 use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
 use crate::listeners::without_number;
 use crate::log_counts;
@@ -43,6 +45,8 @@ pub(crate) struct OsWorld {
     nursery: Nursery,
     children: Children,
     admin: AdminSeat,
+    control: Control,
+    started: Monotonic,
     /// The generation in force, and the one that is being tried.
     generations: BTreeMap<Generation, Resources>,
     in_force: Generation,
@@ -82,6 +86,7 @@ impl OsWorld {
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
         resources.say_admin();
+        resources.say_control();
         let mut world = Self {
             invocation,
             resolve,
@@ -91,6 +96,8 @@ impl OsWorld {
             nursery,
             children: Children::default(),
             admin: AdminSeat::default(),
+            control: Control::default(),
+            started: Monotonic::now(),
             generations: BTreeMap::from([(first, resources)]),
             in_force: first,
             answers: vec![Event::Tick],
@@ -111,11 +118,13 @@ impl OsWorld {
         let now = self.now();
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
         let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
-        let due = [deadline, pulse, metrics, self.admin.next_deadline(now)].into_iter().flatten().min();
+        let seats = [self.admin.next_deadline(now), self.control.next_deadline(now)];
+        let due = [deadline, pulse, metrics].into_iter().chain(seats).flatten().min();
         let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
         let processes = self.children.descriptors().chain(self.admin.descriptors());
-        let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(processes).collect();
-        wait_readable(&watched, patience)?;
+        let watched = [self.signals.as_fd()].into_iter().chain(processes).map(|fd| (fd, Interest::Readable));
+        let watched: Vec<_> = watched.chain(self.control.descriptors(self.control_socket())).collect();
+        wait_ready(&watched, patience)?;
         self.board.beat(self.now());
 
         // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
@@ -133,6 +142,8 @@ impl OsWorld {
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
+        let (now, socket) = (self.now(), self.generations.get(&self.in_force).and_then(|of| of.control.as_deref()));
+        events.extend(self.control.tend(now, socket));
         events.push(Event::Tick);
         self.tend_admin();
         self.send_metrics_if_due();
@@ -164,6 +175,7 @@ impl OsWorld {
                 }
             }
             Action::Measure => self.answers.push(self.children.sizes()),
+            Action::Answer(ticket, outcome) => self.answer(ticket, &outcome),
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
                 self.finish_metrics();
@@ -245,6 +257,16 @@ impl OsWorld {
                     format!("set the backlog of {}", listener.url())
                 });
             }
+        }
+        if changed(&["control_socket"]) {
+            new.say_control();
+        }
+        if changed(&["control_socket_mode"])
+            && let Some(control) = &new.control
+        {
+            complain(control.set_mode(new.settings.control_socket_mode), || {
+                format!("set the mode of {}", control.path().display())
+            });
         }
         log::set_level(new.settings.loglevel);
         if !admin::is_same(&old, new) {
