@@ -11,6 +11,7 @@
 //! | `reload` | HUP loses no request, or changes nothing |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
+//! | `control` | rustcornctl: every command, and nobody who disturbs |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `pid1` | the master as process 1 |
@@ -28,6 +29,7 @@ mod receiver;
 mod bad_input;
 mod boot;
 mod cli;
+mod control;
 mod crash;
 mod deploy;
 mod leak;
