@@ -86,7 +86,7 @@ fn hidden<T: PartialEq>(prefix: &str, old: &BTreeMap<String, T>, new: &BTreeMap<
 }
 
 /// An application keeps secrets in its table and in its environment, and a change is logged.
-const HIDDEN: &str = "(hidden)";
+pub(crate) const HIDDEN: &str = "(hidden)";
 const ABSENT: &str = "(none)";
 
 /// A difference between two configurations. Displayed as `workers: 2 → 4`, or for a key of `[app]` or `[env]` without its values.

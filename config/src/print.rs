@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::app::OURS;
 use crate::duration;
+use crate::handoff::HIDDEN;
 use crate::invocation::{Invocation, Loaded};
 use crate::setting::Setting;
 use crate::settings::{SETTINGS, Settings};
@@ -23,6 +25,50 @@ impl Loaded {
         let mut app = toml::Table::new();
         app.insert("app".to_owned(), toml::Value::Table(self.settings.app.table().clone()));
         text + "\n" + &app.to_string()
+    }
+}
+
+/// A setting, or a key of `[app]`, for people to look at.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shown {
+    /// Its name; with `app.` in front for a key of `[app]`.
+    pub key: String,
+    /// What it is; text that says so where it is not shown.
+    pub value: toml::Value,
+    /// Where it came from, as [`crate::Origin`] is displayed.
+    pub origin: String,
+}
+
+impl Loaded {
+    /// Every setting in the order of the docs, then `[app]` without its values, since applications keep secrets there. What
+    /// is run is none: anybody sees it among the processes.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown> {
+        let value = |text: String| {
+            let key = "value";
+            let table: Option<toml::Table> = format!("{key} = {text}").parse().ok();
+            table.and_then(|mut table| table.remove(key)).unwrap_or(toml::Value::String(text))
+        };
+        let setting = |setting: &Setting| Shown {
+            key: setting.key.to_owned(),
+            value: value((setting.show)(&self.settings)),
+            origin: self.origins.get(setting.key).to_string(),
+        };
+        let app = &self.settings.app;
+        let key = |(key, value): (&String, &toml::Value)| Shown {
+            key: format!("app.{key}"),
+            value: if OURS.contains(&key.as_str()) { value.clone() } else { HIDDEN.to_owned().into() },
+            origin: app.origin_of(key).unwrap_or_default().to_string(),
+        };
+        // What an application finds in its environment are secrets as likely as what is in its table.
+        let settings = SETTINGS.iter().map(setting).map(|shown| match shown.value {
+            toml::Value::Table(table) => {
+                let hidden = table.into_iter().map(|(key, _)| (key, HIDDEN.to_owned().into()));
+                Shown { value: toml::Value::Table(hidden.collect()), ..shown }
+            }
+            _ => shown,
+        });
+        settings.chain(app.table().iter().map(key)).collect()
     }
 }
 

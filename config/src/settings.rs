@@ -9,6 +9,7 @@ use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
+use crate::control_rule::{Permissions, SocketPath};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::log_rule::{LogFacility, LogFile, LogFormat, LogLevel, PREFIX_FORBIDDEN, SyslogServer};
@@ -150,6 +151,11 @@ settings! {
          under the same name.";
     capture_output: bool = "false", Switch, "--capture-output" "", Workers,
         "Send what workers write to standard output where the log goes, too.";
+    control_socket: Option<PathBuf> = "", SocketPath, "--control-socket" "PATH", Master,
+        "Unix socket on which rustcornctl talks to the master; empty for none. Only root and the master's own user are heard. A \
+         file beside it, PATH.lock, keeps a second master from taking the path over.";
+    control_socket_mode: u32 = "0600", Permissions, "--control-socket-mode" "MODE", Master,
+        "Permissions of the control socket, in octal. They can keep people out; they let nobody in whom the master refuses.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged. For what the application logs through tracing, RUST_LOG goes first.";
     log_format: Format = "text", LogFormat, "--log-format" "FORMAT", Both,

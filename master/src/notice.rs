@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::Pid;
+use rustcorn_sys::held_socket::Peer;
 use rustcorn_sys::log::{Field, Level, Record, Value, json};
 use rustcorn_sys::signal::{Sig, name};
 
@@ -204,6 +205,23 @@ pub enum Notice {
         /// As a URL.
         address: String,
     },
+    /// Where the master answers.
+    ControlListening {
+        /// The socket.
+        path: String,
+    },
+    /// Somebody said what to do.
+    Control {
+        /// What.
+        command: String,
+        /// Who.
+        peer: Peer,
+    },
+    /// Somebody who may not.
+    ControlRefused {
+        /// Who.
+        peer: Peer,
+    },
     /// The admin process ended, unasked.
     AdminEnded {
         /// Its process, if it came to be one.
@@ -266,6 +284,7 @@ impl Notice {
             | Self::PidfileKept { .. }
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
+            | Self::ControlRefused { .. }
             | Self::StatsdTrouble { .. }
             | Self::LogNotTaken { .. }
             | Self::SystemTrouble { .. } => Level::Warning,

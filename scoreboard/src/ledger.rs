@@ -75,11 +75,13 @@ pub enum Recycle {
     MaxRss = 1,
     /// It had served for `worker_lifetime`.
     Lifetime = 2,
+    /// An operator asked for it.
+    Asked = 3,
 }
 
 impl Recycle {
     /// All of them, in the order of [`Figures::recycles`].
-    pub const ALL: [Self; 3] = [Self::MaxRequests, Self::MaxRss, Self::Lifetime];
+    pub const ALL: [Self; 4] = [Self::MaxRequests, Self::MaxRss, Self::Lifetime, Self::Asked];
 
     /// One word, for the names and labels of metrics.
     #[must_use]
@@ -88,6 +90,7 @@ impl Recycle {
             Self::MaxRequests => "max_requests",
             Self::MaxRss => "max_rss",
             Self::Lifetime => "lifetime",
+            Self::Asked => "asked",
         }
     }
 }

@@ -78,15 +78,48 @@ pub fn try_lock(file: &std::fs::File) -> io::Result<bool> {
     }
 }
 
-/// Waits until one of `fds` is readable or hung up, or until `timeout` has passed (`None`: no limit). Returns which are. A
-/// signal that is not blocked ends the wait early with none (ppoll(2)).
-pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+/// What to wait for on a descriptor. A hang-up ends the wait in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interest {
+    /// Something to read or to accept, or end-of-file.
+    Readable,
+    /// Room to write.
+    Writable,
+    /// Nothing but the hang-up.
+    HangUp,
+}
+
+impl Interest {
+    const fn flags(self) -> PollFlags {
+        match self {
+            Self::Readable => PollFlags::POLLIN,
+            Self::Writable => PollFlags::POLLOUT,
+            Self::HangUp => PollFlags::empty(),
+        }
+    }
+}
+
+/// Waits until one of `fds` is what it is watched for, or hung up, or until `timeout` has passed (`None`: no limit). Returns
+/// which are. A signal that is not blocked ends the wait early with none (ppoll(2)).
+pub fn wait_ready(fds: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, interest)| PollFd::new(*fd, interest.flags())).collect();
     match ppoll(&mut polled, timeout.map(TimeSpec::from_duration), None) {
         Ok(_) => Ok(polled.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect()),
         Err(nix::errno::Errno::EINTR) => Ok(vec![false; fds.len()]),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// [`wait_ready`] for reading.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let watched: Vec<_> = fds.iter().map(|fd| (*fd, Interest::Readable)).collect();
+    wait_ready(&watched, timeout)
+}
+
+/// Whether the other end of a connection is closed in both directions, so that nobody is left to read an answer. One that
+/// was only shut down for writing is not.
+pub fn has_hung_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(wait_ready(&[(fd, Interest::HangUp)], Some(Duration::ZERO))? == [true])
 }
 
 /// Reads what is there now: `None` at end-of-file, an empty vector if there is nothing yet. At most 4 KiB a call. The

@@ -10,6 +10,7 @@ pub mod cpus;
 pub mod daemon;
 pub mod directory;
 pub mod fd;
+pub mod held_socket;
 pub mod identity;
 pub mod log;
 pub mod notify;

@@ -43,6 +43,15 @@ pub struct Access {
 /// live server behind it is `AddrInUse`, and anything that is not a socket is left alone. At no time can anybody connect whom
 /// `access` does not allow to.
 pub fn listen_unix(path: &Path, backlog: u32, access: Access) -> io::Result<OwnedFd> {
+    let socket = bind_unix(path)?;
+    // The file is there, but until listen nobody can connect, whatever its permissions. A file of ours that cannot be used is not left behind.
+    let ready = set_access(path, access).and_then(|()| socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)));
+    ready.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    Ok(socket.into())
+}
+
+/// [`listen_unix`] without the listening: until then nobody can connect.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<Socket> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "the file exists and is not a socket"));
@@ -58,10 +67,15 @@ pub fn listen_unix(path: &Path, backlog: u32, access: Access) -> io::Result<Owne
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    // The file is there, but until listen nobody can connect, whatever its permissions. A file of ours that cannot be used is not left behind.
-    let ready = set_access(path, access).and_then(|()| socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)));
-    ready.inspect_err(|_| drop(std::fs::remove_file(path)))?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// Connects to a unix socket; where its queue is full, because nobody accepts, for at most `patience` (unix(7)).
+pub fn connect_unix(path: &Path, patience: std::time::Duration) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// Gives a unix socket's file these permissions and this owner. Works on the file that was looked at, even if somebody puts

@@ -1,3 +1,5 @@
+mod held_socket;
+
 use std::ffi::CString;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};

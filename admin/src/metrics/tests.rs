@@ -80,7 +80,7 @@ fn the_numbers_are_those_of_the_scoreboard() {
         target: 5,
         generation: 3,
         restarts: [1, 2, 3, 4, 5, 6],
-        recycles: [8, 9, 10],
+        recycles: [8, 9, 10, 11],
         reloads_ok: 6,
         reloads_failed: 7,
     };

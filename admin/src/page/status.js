@@ -229,7 +229,7 @@ function workers(s) {
     {title: 'in flight'}, {title: 'connections'}, {title: 'requests'}, {title: 'memory'}, {title: 'last beat'}, {title: '', left: true}], rows));
 }
 
-const LIMITS = {max_requests: 'served max_requests', max_rss: 'grew past max_rss', lifetime: 'served for worker_lifetime'};
+const LIMITS = {max_requests: 'served max_requests', max_rss: 'grew past max_rss', lifetime: 'served for worker_lifetime', asked: 'rustcornctl asked'};
 const CAUSES = {exited: 'left by itself', signal: 'crashed', killed: 'killed', hang: 'hung', boot: 'failed to boot', oom: 'out of memory'};
 const BAD = new Set(['signal', 'killed', 'hang', 'boot', 'oom', 'failed', 'critical', 'error', 'exception']);
 

@@ -158,6 +158,8 @@ user = 1000
 group = "www-data"
 initgroups = true
 umask = "0027"
+control_socket = "/run/rustcorn/ctl.sock"
+control_socket_mode = "640"
 
 [env]
 A = "x = y, \"z\""

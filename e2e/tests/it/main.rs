@@ -14,6 +14,7 @@
 //! | `activation` | systemd hands sockets over, and hears how the server is |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
+//! | `control` | rustcornctl: every command, and nobody who disturbs |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `pid1` | the master as process 1 |
@@ -37,6 +38,7 @@ mod activation;
 mod bad_input;
 mod boot;
 mod cli;
+mod control;
 mod crash;
 mod daemon;
 mod deploy;

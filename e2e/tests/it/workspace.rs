@@ -8,19 +8,37 @@ use crate::harness::binaries::workspace;
 
 const LONGEST: usize = 400;
 
-#[test]
-fn the_master_links_no_async_runtime_and_no_http() {
+/// What a package links.
+fn tree(package: &str) -> String {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "-p", "rustcorn-master", "--edges", "normal", "--prefix", "none", "--offline"])
+        .args(["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--offline"])
         .current_dir(workspace())
         .output()
         .expect("the cargo that built this test still exists");
     assert!(tree.status.success(), "{tree:?}");
     let tree = String::from_utf8(tree.stdout).expect("text");
     assert!(tree.contains("rustcorn-sys "), "{tree}");
-    for name in ["tokio", "hyper", "http", "mio", "async-std", "smol"] {
+    tree
+}
+
+#[track_caller]
+fn links_none_of(package: &str, names: &[&str]) {
+    let tree = tree(package);
+    for name in names {
         assert!(!tree.lines().any(|line| line.split(' ').next() == Some(name)), "{name} in\n{tree}");
     }
+}
+
+#[test]
+fn the_master_links_no_async_runtime_and_no_http() {
+    links_none_of("rustcorn-master", &["tokio", "hyper", "http", "mio", "async-std", "smol"]);
+}
+
+#[test]
+fn rustcornctl_is_light_and_those_who_use_the_library_get_no_terminal() {
+    links_none_of("rustcorn-ctl", &["tokio", "hyper", "http", "opentelemetry", "rustcorn-master", "rustcorn-worker"]);
+    links_none_of("rustcorn", &["ratatui", "ratatui-core", "crossterm", "rustcorn-ctl"]);
+    assert!(tree("rustcorn-ctl").contains("\nratatui "));
 }
 
 fn members() -> Vec<PathBuf> {

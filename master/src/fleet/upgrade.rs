@@ -318,6 +318,7 @@ impl Fleet {
             self.drain(now, canary, todo);
         }
         self.abandon_reload(todo);
+        self.disappoint_the_patient(todo);
         self.lineage.retired = retired;
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rustcorn_sys::held_socket::Peer;
 use rustcorn_sys::signal::{Sig, name};
 
 use super::{Notice, SIGKILL};
@@ -34,6 +35,7 @@ impl fmt::Display for Notice {
                         write!(f, "it has {} MiB, more than max_rss", resident.div_ceil(1 << 20))
                     }
                     Due::Lifetime => f.write_str("it has served for worker_lifetime"),
+                    Due::Asked => f.write_str("rustcornctl asked for it"),
                 }
             }
             Self::WorkerExited { pid, code } => write!(f, "Worker (pid:{pid}) exited with code {code}."),
@@ -108,6 +110,9 @@ impl fmt::Display for Notice {
             Self::StopReason { app_refused: true } => f.write_str("Reason: App failed to load."),
             Self::StopReason { app_refused: false } => f.write_str("Reason: Worker failed to boot."),
             Self::AdminListening { address } => write!(f, "Admin listening at: {address}"),
+            Self::ControlListening { path } => write!(f, "Control socket listening at {path}"),
+            Self::Control { command, peer } => write!(f, "Control: {command} ({})", who(peer)),
+            Self::ControlRefused { peer } => write!(f, "Control: turned away {}, who may not command", who(peer)),
             Self::AdminEnded { pid, fate, reason, pause } => {
                 f.write_str("Admin process ")?;
                 if let Some(pid) = pid {
@@ -141,6 +146,11 @@ impl fmt::Display for Notice {
             Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
         }
     }
+}
+
+fn who(peer: &Peer) -> String {
+    let pid = peer.pid.map_or_else(|| "of another pid namespace".to_owned(), |pid| pid.to_string());
+    format!("pid {pid}, user {}", peer.uid)
 }
 
 /// Whose memory ran out.

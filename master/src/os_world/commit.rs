@@ -29,6 +29,16 @@ impl OsWorld {
                 });
             }
         }
+        if changed(&["control_socket"]) {
+            new.say_control();
+        }
+        if changed(&["control_socket_mode"])
+            && let Some(control) = &new.control
+        {
+            complain(control.set_mode(new.settings.control_socket_mode), || {
+                format!("set the mode of {}", control.path().display())
+            });
+        }
         log::set_level(new.settings.loglevel);
         if old.settings.syslog_plan() != new.settings.syslog_plan() {
             syslog::set(new.settings.syslog_plan());

@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustcorn_config::{App, Invocation, Loaded, Problem, Problems, Settings};
+use rustcorn_config::{App, Invocation, Loaded, Problem, Problems, Settings, Shown};
 use rustcorn_sys::directory::Directory;
 use rustcorn_sys::fd::sealed_memfd;
+use rustcorn_sys::held_socket::HeldSocket;
 use rustcorn_sys::identity::Identity;
 use rustcorn_sys::socket::Access;
 use rustcorn_sys::spawn::{Attributes, Image};
 
 use super::error_log::ErrorLog;
 use super::home::{Home, visit};
+use crate::control;
 use crate::fleet::{Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
 use crate::identity;
@@ -113,12 +115,16 @@ pub type Resolve = Box<dyn Fn(&App) -> Result<Launch, Problems>>;
 #[derive(Debug)]
 pub(crate) struct Resources {
     pub(crate) settings: Settings,
+    /// The same for people, with where each value came from.
+    pub(crate) shown: Vec<Shown>,
     /// The settings as the workers read them.
     pub(crate) handoff: OwnedFd,
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
     pub(crate) log: ErrorLog,
+    /// Where the master answers, if it shall.
+    pub(crate) control: Option<Rc<HeldSocket>>,
     pub(crate) image: Image,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
@@ -146,14 +152,12 @@ pub(crate) struct Around<'a> {
     pub(crate) has_parent: bool,
 }
 
-/// The pidfile that a master shall have. As long as its parent lives, that has the name.
-pub(crate) fn pidfile_of(settings: &Settings, has_parent: bool) -> Option<PathBuf> {
-    let path = settings.pidfile.as_ref()?;
-    if !has_parent {
-        return Some(path.clone());
+/// The name of a file (pidfile, control socket) that is one master's alone. As long as the parent lives, that has the name.
+pub(crate) fn name_beside_parent(path: Option<&Path>, has_parent: bool) -> Option<PathBuf> {
+    let mut name = path?.as_os_str().to_owned();
+    if has_parent {
+        name.push(".2");
     }
-    let mut name = path.clone().into_os_string();
-    name.push(".2");
     Some(name.into())
 }
 
@@ -187,8 +191,9 @@ impl Resources {
         let back = around.present.and_then(|present| present.directory.as_deref());
         let _visit = visit(directory.as_deref(), back).map_err(|error| no_directory(&loaded, &error))?;
         let log = ErrorLog::open(&loaded, around.standard_error)?;
+        let shown = loaded.shown();
         let mut settings = loaded.settings;
-        if let Some(path) = pidfile_of(&settings, around.has_parent) {
+        if let Some(path) = name_beside_parent(settings.pidfile.as_deref(), around.has_parent) {
             Pidfile::check(&path)?; // the one that is ours already passes
         }
         let launch = resolve(&settings.app)?;
@@ -214,6 +219,10 @@ impl Resources {
         let access = access(&settings, identity.as_ref());
         let terms = Terms { backlog: ADMIN_BACKLOG, access, lanes: None, flag: "--admin-bind", at_start };
         let admin = bind_all(settings.admin_bind.as_slice(), &around.sockets.admin, &terms)?.pop();
+        let control = name_beside_parent(settings.control_socket.as_deref(), around.has_parent);
+        let mode = settings.control_socket_mode;
+        let present = around.present.and_then(|of| of.control.as_ref());
+        let control = control.map(|path| control::socket::bind(&path, mode, present)).transpose()?;
         let listeners = if around.sockets.activated {
             around.sockets.sockets.clone()
         } else {
@@ -229,7 +238,21 @@ impl Resources {
             _ => None,
         };
         let name = launch.name;
-        Ok(Self { settings, handoff, listeners, admin, log, image, name, args, identity, directory, lanes })
+        Ok(Self {
+            settings,
+            shown,
+            handoff,
+            listeners,
+            admin,
+            control,
+            log,
+            image,
+            name,
+            args,
+            identity,
+            directory,
+            lanes,
+        })
     }
 
     /// In process titles.
@@ -286,6 +309,12 @@ impl Resources {
     pub(crate) fn say_admin(&self) {
         if let Some(admin) = &self.admin {
             Notice::AdminListening { address: admin.url().to_owned() }.say();
+        }
+    }
+
+    pub(crate) fn say_control(&self) {
+        if let Some(control) = &self.control {
+            Notice::ControlListening { path: control.path().display().to_string() }.say();
         }
     }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod children;
 mod commit;
+mod control;
 mod environment;
 mod error_log;
 mod generation;
@@ -12,6 +13,7 @@ mod metrics;
 mod oom;
 mod process;
 mod promotion;
+mod start;
 mod succession;
 
 use std::collections::BTreeMap;
@@ -24,12 +26,13 @@ use rustcorn_config::Invocation;
 use rustcorn_scoreboard::{Board, Counts, Figures};
 use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::daemon::Detached;
-use rustcorn_sys::fd::{has_terminal, raise_descriptor_limit, wait_readable};
+use rustcorn_sys::fd::{Interest, has_terminal, raise_descriptor_limit, wait_ready};
 use rustcorn_sys::log::{self, file, syslog};
 use rustcorn_sys::signal::Signals;
 use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
 
+use crate::control::Control;
 use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
 use crate::heritage::{Beginning, Endowment, Heritage};
 use crate::listeners::without_number;
@@ -39,7 +42,7 @@ use crate::pidfile::Pidfile;
 use admin::AdminSeat;
 use children::Children;
 use generation::OwnProgram;
-use generation::{Around, pidfile_of};
+use generation::{Around, name_beside_parent};
 pub use generation::{Launch, Program, Resolve};
 pub(crate) use generation::{Refusal, Resources, check};
 use home::Home;
@@ -66,6 +69,8 @@ pub(crate) struct OsWorld {
     children: Children,
     oom: Oom,
     admin: AdminSeat,
+    control: Control,
+    started: Monotonic,
     /// Whether the admin address is answered by this master; another one may do it.
     serves_admin: bool,
     succession: Succession,
@@ -89,105 +94,6 @@ pub(crate) struct OsWorld {
 }
 
 impl OsWorld {
-    /// Listens to signals, binds, opens the program: all that can fail before the first worker.
-    pub(crate) fn start(
-        invocation: Invocation,
-        resolve: Resolve,
-        beginning: Beginning,
-        daemon: Option<Rc<Detached>>,
-    ) -> Result<(Self, Plan, Birth), Refusal> {
-        let Beginning { endowment, parent, generation, watchdog } = beginning;
-        let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
-        let signals = Signals::listen().map_err(cannot("listen to signals"))?;
-        let succession = Succession::new(parent);
-        let own = OwnProgram::find(invocation.program().as_ref());
-        // A pipe and a pidfd for each worker; the usual limit is reached by 500.
-        complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
-        let first = generation.unwrap_or(Generation(1));
-        let standard_error = match &daemon {
-            Some(daemon) => daemon.null().try_clone_to_owned(),
-            None => file::standard_error(),
-        };
-        let standard_error = standard_error.map_err(cannot("keep standard error"))?;
-        let birth = Birth {
-            generation: first,
-            has_parent: succession.has_parent(),
-            foreign_sockets: endowment.activated,
-            has_terminal: has_terminal(),
-            is_init: Pid::this().as_raw() == 1,
-        };
-        let home = Home::find();
-        let has_parent = birth.has_parent;
-        let around = Around {
-            own: &own,
-            home: &home,
-            standard_error: standard_error.as_fd(),
-            sockets: &endowment,
-            present: None,
-            has_parent,
-        };
-        // Goes to its directory, and stays.
-        let loaded = Resources::load(&invocation, &resolve, &around).and_then(|resources| {
-            let pidfile = pidfile_of(&resources.settings, has_parent).as_deref().map(Pidfile::create).transpose()?;
-            Ok((resources, pidfile))
-        });
-        let (resources, pidfile) = loaded.inspect_err(|refusal| succession.fail(&refusal.to_string()))?;
-        let plan = resources.plan();
-        let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
-        board.sign_in(Pid::this(), time_of_day());
-        let nursery = Nursery::new(daemon.clone()).map_err(cannot("make a pipe"))?;
-        // Mistakes that end a start were still said where it was started from. A daemon without a log stays there until it serves.
-        if daemon.is_none() || resources.log.has_file() {
-            resources.log.use_it();
-        }
-        log::describe_process(vec![("role".into(), "master".into())]);
-        log::say_panics();
-        log::set_format(resources.settings.log_format);
-        log::set_level(resources.settings.loglevel);
-        log::count_with(log_counts::count);
-        syslog::set(resources.settings.syslog_plan());
-        Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
-        Notice::Listening { addresses: resources.urls() }.say();
-        let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
-        Notice::UsingWorker { app, workers, threads }.say();
-        resources.say_admin();
-        if daemon.is_some() && !resources.log.has_file() && !resources.settings.syslog {
-            Notice::DaemonWithoutLog.say();
-        }
-        let mut world = Self {
-            invocation,
-            resolve,
-            own,
-            home,
-            standard_error,
-            signals,
-            board,
-            nursery,
-            children: Children::default(),
-            oom: Oom::new(Monotonic::now()),
-            admin: AdminSeat::default(),
-            serves_admin: !birth.has_parent,
-            succession,
-            manager: Manager::from_env(watchdog),
-            watchdog,
-            activated: birth.foreign_sockets,
-            generations: BTreeMap::from([(first, resources)]),
-            in_force: first,
-            answers: vec![Event::Tick],
-            metrics: None,
-            told: Default::default(),
-            pidfile,
-            title: Title::take_over().map_err(|error| complain(Err(error), || "show a process title".to_owned())).ok(),
-            daemon,
-        };
-        if let (Some(title), Some(resources)) = (&world.title, world.in_force()) {
-            title.set(&format!("rustcorn: master [{}]", resources.title()));
-        }
-        world.start_metrics();
-        world.want_admin();
-        Ok((world, plan, birth))
-    }
-
     pub(crate) fn now(&self) -> Monotonic {
         Monotonic::now()
     }
@@ -197,13 +103,14 @@ impl OsWorld {
         let now = self.now();
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
         let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
-        let others = [self.admin.next_deadline(now), self.manager.next_deadline()];
+        let others = [self.admin.next_deadline(now), self.control.next_deadline(now), self.manager.next_deadline()];
         let due = [deadline, pulse, metrics].into_iter().chain(others).flatten().min();
         let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
         let processes = self.children.descriptors().chain(self.admin.descriptors());
         let processes = processes.chain(self.succession.descriptors());
-        let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(processes).collect();
-        wait_readable(&watched, patience)?;
+        let watched = [self.signals.as_fd()].into_iter().chain(processes).map(|fd| (fd, Interest::Readable));
+        let watched: Vec<_> = watched.chain(self.control.descriptors(self.control_socket())).collect();
+        wait_ready(&watched, patience)?;
         self.board.beat(self.now());
 
         // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
@@ -231,6 +138,8 @@ impl OsWorld {
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
+        let (now, socket) = (self.now(), self.generations.get(&self.in_force).and_then(|of| of.control.as_deref()));
+        events.extend(self.control.tend(now, socket));
         events.push(Event::Tick);
         self.oom.look_if_due(self.now());
         self.tend_admin();
@@ -286,6 +195,7 @@ impl OsWorld {
                 }
             }
             Action::Notify(status) => self.manager.notify(self.now(), status),
+            Action::Answer(ticket, outcome) => self.answer(ticket, &outcome),
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
                 self.finish_metrics();

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::OsWorld;
-use super::generation::{Resources, pidfile_of};
+use super::generation::{Resources, name_beside_parent};
+use crate::control;
 use crate::notice::Notice;
 use crate::pidfile::Pidfile;
 
@@ -18,7 +19,8 @@ impl OsWorld {
     /// The pidfile is where the settings in force say, or beside it while an older master has the name.
     pub(super) fn update_pidfile(&mut self) {
         let has_parent = self.succession.has_parent();
-        let path = self.in_force().and_then(|resources| pidfile_of(&resources.settings, has_parent));
+        let path = self.in_force().and_then(|resources| resources.settings.pidfile.as_deref());
+        let path = name_beside_parent(path, has_parent);
         if let Err(error) = move_pidfile(&mut self.pidfile, path) {
             Notice::PidfileKept { why: error.to_string() }.say();
         }
@@ -32,6 +34,14 @@ impl OsWorld {
             && let Err(error) = pidfile.rename_to(&path)
         {
             Notice::PidfileKept { why: error.to_string() }.say();
+        }
+        if let Some(resources) = self.generations.get_mut(&self.in_force)
+            && let Some(path) = &resources.settings.control_socket
+        {
+            match control::socket::bind(path, resources.settings.control_socket_mode, None) {
+                Ok(control) => resources.control = Some(control),
+                Err(error) => Notice::SystemTrouble { what: "take over the control socket".to_owned(), error }.say(),
+            }
         }
     }
 }

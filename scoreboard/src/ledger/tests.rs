@@ -76,7 +76,7 @@ fn figures_arrive_as_they_were_published() {
         target: 4,
         generation: 9,
         restarts: [1, 2, 3, 4, 5, 6],
-        recycles: [6, 7, 8],
+        recycles: [6, 7, 8, 9],
         reloads_ok: 6,
         reloads_failed: u64::MAX,
     };

@@ -14,6 +14,11 @@ pub(crate) fn testapp() -> PathBuf {
     folder().join("rustcorn-e2e-testapp")
 }
 
+/// The client of the control socket.
+pub(crate) fn rustcornctl() -> PathBuf {
+    folder().join("rustcornctl")
+}
+
 /// The workspace's own folder.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the workspace")
@@ -32,7 +37,18 @@ fn folder() -> &'static Path {
             Some(other) => other,
         };
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "-p", "rustcorn", "-p", "rustcorn-e2e", "--bins"])
+            .args([
+                "build",
+                "--quiet",
+                "--offline",
+                "-p",
+                "rustcorn",
+                "-p",
+                "rustcorn-ctl",
+                "-p",
+                "rustcorn-e2e",
+                "--bins",
+            ])
             .args(["--profile", profile, "--target-dir"])
             .arg(folder.parent().expect("a profile is a folder of the target folder"))
             .current_dir(workspace())

@@ -2,6 +2,7 @@
 
 pub(crate) mod binaries;
 pub(crate) mod client;
+pub(crate) mod ctl;
 pub(crate) mod dir;
 pub(crate) mod file;
 pub(crate) mod load;
