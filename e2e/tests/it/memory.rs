@@ -4,12 +4,11 @@
 //! says so on standard error, past the capture of test output, and proves nothing.
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::harness::client::Failure;
-use crate::harness::{PATIENCE, Setup, Sig, eventually, get, proc};
+use crate::harness::{PATIENCE, Setup, Sig, eventually, get, not_tested, proc};
 
 const MIB: u64 = 1 << 20;
 
@@ -61,9 +60,7 @@ fn the_log_knows_whether_the_kernel_killed_a_worker_for_its_memory() {
     let group = match Group::with_limit(160 * MIB) {
         Ok(group) => group,
         Err(why) => {
-            let words = format!("NOT TESTED: a worker that the kernel kills for its memory: no memory cgroup: {why}\n");
-            std::io::stderr().write_all(words.as_bytes()).expect("standard error takes it");
-            return;
+            return not_tested(&format!("a worker that the kernel kills for its memory: no memory cgroup: {why}"));
         }
     };
     let enter = format!("echo $$ >{}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
