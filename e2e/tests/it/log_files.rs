@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{LogFile, PATIENCE, Server, Setup, Sig, eventually, full, get, proc};
+use crate::harness::{LogFile, PATIENCE, Server, Setup, Sig, eventually, full, get, not_tested, proc};
 
 const FILE: &str = "error.log";
 
@@ -361,8 +361,7 @@ fn a_worker_that_gave_up_its_privileges_gets_the_new_file_too() {
     let drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let works = Command::new(drop[0]).args(&drop[1..]).arg("true").status().is_ok_and(|status| status.success());
     if !proc::is_root() || !works {
-        eprintln!("NOT TESTED: a worker of another user: that needs root and setpriv");
-        return;
+        return not_tested("a worker of another user: that needs root and setpriv");
     }
     let setup = Setup::testapp();
     let program = crate::harness::binaries::testapp();

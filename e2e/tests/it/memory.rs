@@ -4,12 +4,12 @@
 //! says so on standard error, past the capture of test output, and proves nothing.
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::harness::binaries;
 use crate::harness::client::Failure;
-use crate::harness::{PATIENCE, Setup, Sig, eventually, get, proc};
+use crate::harness::{PATIENCE, Setup, Sig, eventually, get, not_tested, proc};
 
 const MIB: u64 = 1 << 20;
 
@@ -61,11 +61,12 @@ fn the_log_knows_whether_the_kernel_killed_a_worker_for_its_memory() {
     let group = match Group::with_limit(160 * MIB) {
         Ok(group) => group,
         Err(why) => {
-            let words = format!("NOT TESTED: a worker that the kernel kills for its memory: no memory cgroup: {why}\n");
-            std::io::stderr().write_all(words.as_bytes()).expect("standard error takes it");
-            return;
+            return not_tested(&format!("a worker that the kernel kills for its memory: no memory cgroup: {why}"));
         }
     };
+    // Pages of the program count where they are read first. In the group they would be thrown out and read again, for
+    // seconds, before the kernel gives up.
+    fs::read(binaries::testapp()).expect("it was built");
     let enter = format!("echo $$ >{}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
     let setup = Setup::testapp().set("workers = 2\nadmin_bind = \"127.0.0.1:0\"").wrapped(&["sh", "-c", &enter]);
     let server = setup.expect("was sent SIGKILL!").start();

@@ -1,5 +1,7 @@
 //! What a black-box test needs: the built programs, a server that cleans up after itself, clients, and waiting for facts.
 
+use std::io::Write;
+
 pub(crate) mod binaries;
 pub(crate) mod client;
 pub(crate) mod ctl;
@@ -23,6 +25,12 @@ pub(crate) use wait::{PATIENCE, eventually, never};
 
 /// Signals, under a short name.
 pub(crate) use nix::sys::signal::Signal as Sig;
+
+/// Says what this machine cannot show, past the capture of test output: a test that passes shows nothing else.
+pub(crate) fn not_tested(what: &str) {
+    let line = format!("NOT TESTED: {what}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error takes it");
+}
 
 /// Whether to run the full sizes of the tests that count: minutes instead of seconds.
 pub(crate) fn full() -> bool {
