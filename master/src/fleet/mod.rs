@@ -26,8 +26,8 @@ use std::fmt;
 use std::time::Duration;
 
 use rustcorn_scoreboard::{Cause, Figures, Recycle};
-use rustcorn_sys::signal::Sig;
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::signal::Sig;
 
 use crate::notice::Notice;
 use ask::Waiting;

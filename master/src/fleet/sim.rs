@@ -393,7 +393,11 @@ impl Os {
             Event::Asked(ticket, ask) => {
                 self.asked.insert(*ticket);
                 match ask {
-                    Ask::Add { count, .. } if !self.stopping => self.target += count,
+                    Ask::Add { count, .. } if !self.stopping => {
+                        self.target = if std::mem::take(&mut self.retired) { *count } else { self.target + count };
+                    }
+                    Ask::Reload { .. } if !self.stopping => self.retired = false,
+                    Ask::Stop { .. } => self.stopping = true,
                     Ask::Remove { count } if !self.stopping => self.target = self.target.saturating_sub(*count).max(1),
                     Ask::Kill { which: Which::Slot(slot), .. } => {
                         self.doomed = self.processes.keys().find(|id| id.slot.0 == *slot as usize).copied();
