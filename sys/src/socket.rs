@@ -169,7 +169,8 @@ pub fn shutdown_listener(listener: BorrowedFd<'_>) -> io::Result<()> {
 /// after a second. Those that the kernel has already answered go on, so a queue that is emptied after this soon stays empty,
 /// and a shutdown that follows resets nobody who believes to be connected.
 ///
-/// The means is a classic socket filter (socket(7), `SO_ATTACH_FILTER`) that drops segments with SYN and without ACK.
+/// The means is a classic socket filter (socket(7), `SO_ATTACH_FILTER`) that drops segments with SYN and without ACK. Newer kernels
+/// let only privileged processes (`CAP_NET_ADMIN`) do that to a TCP socket.
 pub fn refuse_new_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
     const FLAGS: u32 = 13; // offset in the TCP header, where such a filter's packet begins
     const SYN: u32 = 0x02;

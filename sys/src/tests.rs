@@ -321,7 +321,13 @@ fn handshakes_under_way_are_finished_and_new_ones_are_not_begun() {
     let queued = std::net::TcpStream::connect(address).unwrap();
     defer_accept(&listener);
     let mut under_way = std::net::TcpStream::connect(address).unwrap();
-    socket::refuse_new_handshakes(listener.as_fd()).unwrap();
+    match socket::refuse_new_handshakes(listener.as_fd()) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && own().0 != 0 => {
+            eprintln!("NOT TESTED as root: this kernel lets nobody else put a filter on a TCP socket");
+            return;
+        }
+        refused => refused.unwrap(),
+    }
     let late = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
     assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     under_way.write_all(b"GET").unwrap();

@@ -247,7 +247,8 @@ impl Acceptors {
     pub(crate) fn refuse_new(&self) {
         for open in &self.open {
             if let Err(error) = open.listener.refuse_new() {
-                // Some sandboxes forbid filters. Then whoever connects between the last accept and the shutdown is reset.
+                // Some sandboxes and newer kernels forbid it to an ordinary user. Then whoever connects between the last accept and
+                // the shutdown is reset; with drain_delay a balancer has stopped connecting by then.
                 line(Level::Debug, format_args!("Cannot refuse handshakes on a listening socket: {error}"));
             }
         }

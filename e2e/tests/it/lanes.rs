@@ -80,7 +80,7 @@ fn recycling_under_load_fails_no_request() {
 
 #[test]
 fn what_waits_for_a_worker_that_dies_is_served_by_its_successor() {
-    let server = Setup::testapp().set("reuse_port = true").expect("Perhaps out of memory").start();
+    let server = Setup::testapp().set("reuse_port = true").expect("was sent SIGKILL!").start();
     let workers = server.settled(2);
     workers.iter().for_each(|pid| proc::signal(*pid, Sig::SIGSTOP)); // so that they cannot accept
     let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();

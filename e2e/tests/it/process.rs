@@ -23,7 +23,7 @@ fn workers_and_admin_process_take_on_user_and_group_and_live_like_others() {
     let mut server = Setup::hello()
         .set("user = 54321\ngroup = 12345\nadmin_bind = \"127.0.0.1:0\"")
         .app("delay_ms = 500")
-        .expect("Perhaps out of memory")
+        .expect("was sent SIGKILL!")
         .start();
     assert_eq!(proc::identity(server.pid()).0, "0", "the master stays who it is");
     eventually("two workers and the admin process", PATIENCE, || (server.workers().len() == 3).then_some(()));
