@@ -34,7 +34,7 @@ use rustcorn_sys::{Monotonic, Pid};
 
 use crate::control::Control;
 use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
-use crate::heritage::{Beginning, Endowment, Heritage};
+use crate::heritage::{Beginning, Endowment};
 use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
@@ -238,22 +238,6 @@ impl OsWorld {
             }
             Err(refusal) => Err(refusal.to_string().replace('\n', "; ")),
         }));
-    }
-
-    fn start_heir(&mut self, generation: Generation) {
-        let endowment = self.endowment();
-        let heritage = Heritage::new(generation, &endowment, self.watchdog);
-        let started = self.own.open().and_then(|image| {
-            let (invocation, home, nursery) = (&self.invocation, &self.home, &self.nursery);
-            let stderr = self.standard_error.as_fd();
-            let heir = self.succession.start_heir(invocation, home, &image, &heritage, &endowment, nursery, stderr);
-            heir.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
-        });
-        self.own_files();
-        self.answers.push(match started {
-            Ok(pid) => Event::HeirSpawned(pid),
-            Err(reason) => Event::HeirGone(Fate::NotStarted(reason), None),
-        });
     }
 
     /// The sockets in use.

@@ -1,12 +1,12 @@
 //! What is one master's alone: the pidfile, and the files of its sockets. While there are two, the older one has them.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::OsWorld;
 use super::generation::{Resources, name_beside_parent};
 use crate::control;
 use crate::notice::Notice;
-use crate::pidfile::Pidfile;
+use crate::pidfile::{Pidfile, PidfileError};
 
 impl OsWorld {
     /// The files of unix sockets are removed in the end by the last master that uses them.
@@ -21,7 +21,7 @@ impl OsWorld {
         let has_parent = self.succession.has_parent();
         let path = self.in_force().and_then(|resources| resources.settings.pidfile.as_deref());
         let path = name_beside_parent(path, has_parent);
-        if let Err(error) = move_pidfile(&mut self.pidfile, path) {
+        if let Err(error) = move_pidfile(&mut self.pidfile, path.as_deref()) {
             Notice::PidfileKept { why: error.to_string() }.say();
         }
     }
@@ -47,10 +47,10 @@ impl OsWorld {
 }
 
 /// The new one is there before the old one goes. Where it cannot be written the old one stays: better than none.
-fn move_pidfile(pidfile: &mut Option<Pidfile>, path: Option<PathBuf>) -> Result<(), crate::pidfile::PidfileError> {
-    let wanted = path.as_ref().and_then(|path| std::path::absolute(path).ok());
+fn move_pidfile(pidfile: &mut Option<Pidfile>, path: Option<&Path>) -> Result<(), PidfileError> {
+    let wanted = path.and_then(|path| std::path::absolute(path).ok());
     if wanted.as_deref() != pidfile.as_ref().map(Pidfile::path) {
-        *pidfile = path.as_deref().map(Pidfile::create).transpose()?;
+        *pidfile = path.map(Pidfile::create).transpose()?;
     }
     Ok(())
 }
