@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{PATIENCE, Sig, eventually, proc};
-use crate::subject::{Gunicorn, Rustcorn, Server, Setup, differs, pending, processes_in};
+use crate::subject::{Gunicorn, Rustcorn, Server, Setup, differs, processes_in};
 
 fn pid_in(server: &Server, name: &str) -> Option<u32> {
     fs::read_to_string(server.dir().join(name)).ok()?.strip_suffix('\n')?.parse().ok()
@@ -12,9 +12,6 @@ fn pid_in(server: &Server, name: &str) -> Option<u32> {
 
 #[test]
 fn a_pidfile_holds_the_masters_pid_and_is_removed_in_the_end() {
-    if pending("pidfile") {
-        return;
-    }
     for args in [["-p", "server.pid"], ["--pid", "server.pid"]] {
         let mut server = Setup::new().args(&args).start();
         assert_eq!(pid_in(&server, "server.pid"), Some(server.pid()));
@@ -28,9 +25,6 @@ fn a_pidfile_holds_the_masters_pid_and_is_removed_in_the_end() {
 
 #[test]
 fn a_pidfile_of_a_running_server_ends_the_start_with_1() {
-    if pending("pidfile") {
-        return;
-    }
     let first = Setup::new().set("pidfile = \"server.pid\"").start();
     let path = first.dir().join("server.pid");
     let set = format!("pidfile = \"{}\"", path.display());
@@ -42,9 +36,6 @@ fn a_pidfile_of_a_running_server_ends_the_start_with_1() {
 
 #[test]
 fn a_pidfile_of_a_server_that_is_gone_is_written_over() {
-    if pending("pidfile") {
-        return;
-    }
     let gone = std::process::Command::new("true").spawn().and_then(|mut child| {
         child.wait()?;
         Ok(child.id())
@@ -57,9 +48,6 @@ fn a_pidfile_of_a_server_that_is_gone_is_written_over() {
 
 #[test]
 fn a_file_that_is_no_pidfile() {
-    if pending("pidfile") {
-        return;
-    }
     const PRECIOUS: &str = "Precious, and longer than any process id has ever been.\n";
     let setup = Setup::new().set("pidfile = \"notes.txt\"");
     setup.dir.write("notes.txt", PRECIOUS);
@@ -78,9 +66,6 @@ fn a_file_that_is_no_pidfile() {
 
 #[test]
 fn a_pidfile_whose_number_went_to_another_process() {
-    if pending("pidfile") {
-        return;
-    }
     let setup = Setup::new().set("pidfile = \"server.pid\"");
     let mut other = std::process::Command::new("sleep").arg("300").spawn().expect("there is a sleep(1)");
     rewrite_as_of_long_ago(&setup.dir.path().join("server.pid"), other.id());
@@ -108,9 +93,6 @@ fn rewrite_as_of_long_ago(path: &std::path::Path, pid: u32) {
 
 #[test]
 fn a_pidfile_that_is_somebody_elses_by_now_is_left() {
-    if pending("pidfile") {
-        return;
-    }
     let mut server = Setup::new().set("pidfile = \"server.pid\"").start();
     server.write_file("server.pid", "1\n");
     server.signal(Sig::SIGTERM);
@@ -120,9 +102,6 @@ fn a_pidfile_that_is_somebody_elses_by_now_is_left() {
 
 #[test]
 fn the_pidfile_of_a_new_master_ends_in_2_until_it_is_promoted() {
-    if pending("pidfile") {
-        return;
-    }
     let mut server = Setup::new().set("pidfile = \"server.pid\"").start();
     let heir = server.upgrade();
     assert_eq!((pid_in(&server, "server.pid"), pid_in(&server, "server.pid.2")), (Some(server.pid()), Some(heir)));
@@ -137,9 +116,6 @@ fn the_pidfile_of_a_new_master_ends_in_2_until_it_is_promoted() {
 
 #[test]
 fn the_pidfile_of_a_new_master_that_leaves_again_goes_with_it() {
-    if pending("pidfile") {
-        return;
-    }
     let server = Setup::new().set("pidfile = \"server.pid\"").start();
     let heir = server.upgrade();
     proc::signal(heir, Sig::SIGTERM);
@@ -150,9 +126,6 @@ fn the_pidfile_of_a_new_master_that_leaves_again_goes_with_it() {
 
 #[test]
 fn a_pidfile_moves_with_a_reload() {
-    if pending("pidfile") {
-        return;
-    }
     let mut server = Setup::new().set("pidfile = \"server.pid\"").start();
     let before = server.settled(2);
     server.reconfigure("pidfile = \"other.pid\"", "");
@@ -171,9 +144,6 @@ fn workers_have_the_masters_environment() {
 
 #[test]
 fn env_flags_add_to_the_environment_of_workers() {
-    if pending("raw_env") {
-        return;
-    }
     let server =
         Setup::new().env("GREETING", "hello").args(&["-e", "GREETING=bye", "--env", "COLOUR=blue=ish"]).start();
     let env = server.get("/env").expect("answered").body;
@@ -185,9 +155,6 @@ fn env_flags_add_to_the_environment_of_workers() {
 
 #[test]
 fn chdir_is_where_the_workers_are() {
-    if pending("chdir") {
-        return;
-    }
     let setup = Setup::new().set("chdir = \"inside\"");
     let inside = setup.dir.path().join("inside");
     fs::create_dir(&inside).expect("the folder is ours");
@@ -201,9 +168,6 @@ fn chdir_is_where_the_workers_are() {
 
 #[test]
 fn what_umask_means_to_workers_and_how_it_is_written() {
-    if pending("umask") {
-        return;
-    }
     let mask = |server: &Server| {
         let worker = *server.settled(2).first().expect("two");
         let status = fs::read_to_string(format!("/proc/{worker}/status")).expect("it lives");
@@ -232,9 +196,6 @@ fn mask_of_tests() -> String {
 
 #[test]
 fn what_starts_a_daemon_that_cannot_serve() {
-    if pending("daemon") {
-        return;
-    }
     let setup = Setup::new().app("fail_boot = \"no database\"");
     let output = setup.run(&[&["--daemon"][..], setup.what_to_run()].concat());
     let gone = || processes_in(setup.dir.path()).is_empty().then_some(());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::{PATIENCE, Sig, eventually};
-use crate::subject::{Server, Setup, pending};
+use crate::subject::{Server, Setup};
 
 fn text(server: &Server, name: &str) -> String {
     fs::read_to_string(server.dir().join(name)).unwrap_or_default()
@@ -11,9 +11,6 @@ fn text(server: &Server, name: &str) -> String {
 
 #[test]
 fn usr1_reopens_the_log_file_in_all_processes() {
-    if pending("errorlog") {
-        return;
-    }
     let setup = Setup::new().set("workers = 1");
     let server = setup.args(&["--error-logfile", "server.log"]).launch();
     let has = |name: &str, what: &str| text(&server, name).contains(what);
@@ -32,9 +29,6 @@ fn usr1_reopens_the_log_file_in_all_processes() {
 
 #[test]
 fn the_error_log_may_be_named_in_two_ways_and_a_bad_one_ends_the_start_with_1() {
-    if pending("errorlog") {
-        return;
-    }
     for flag in ["--error-logfile", "--log-file"] {
         let server = Setup::new().args(&[flag, "server.log"]).launch();
         eventually("the log is a file", PATIENCE, || {

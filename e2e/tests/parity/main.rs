@@ -18,6 +18,7 @@
 //! | `sockets` | unix sockets, sockets from systemd |
 //! | `http` | what clients see |
 //! | `logs`, `statsd` | what tools read |
+//! | `control` | a server that is asked and told over a socket |
 //! | `list` | docs/differences.md is complete and true |
 
 #[allow(dead_code, unused_imports, reason = "shared with the other black-box tests, which use more of it")]
@@ -25,6 +26,7 @@
 mod harness;
 mod subject;
 
+mod control;
 mod crash;
 mod http;
 mod identity;

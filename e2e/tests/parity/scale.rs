@@ -1,7 +1,7 @@
 //! TTIN and TTOU change the number of workers; WINCH.
 
 use crate::harness::{PATIENCE, Sig, eventually, never};
-use crate::subject::{Gunicorn, Rustcorn, Setup, differs, pending};
+use crate::subject::{Gunicorn, Rustcorn, Setup, differs};
 
 #[test]
 fn ttin_adds_a_worker_and_ttou_takes_the_oldest_away_down_to_the_last() {
@@ -68,9 +68,6 @@ fn winch_without_a_terminal_and_without_being_a_daemon() {
 
 #[test]
 fn winch_stops_the_workers_of_a_daemon_and_hup_brings_them_back() {
-    if pending("daemon") || pending("pidfile") || pending("errorlog") {
-        return;
-    }
     let set = "pidfile = \"server.pid\"\nerrorlog = \"server.log\"";
     let mut server = Setup::new().set(set).args(&["--daemon"]).launch();
     server.follow_daemon("server.pid", "server.log");

@@ -48,12 +48,12 @@ fn flags_have_gunicorns_spellings_and_win_over_the_file() {
         assert_eq!(server.address().ip().to_string(), "127.0.0.2", "{args:?}");
     }
     let other = ["--graceful-timeout", "7", "-t", "9", "--keep-alive", "3", "--backlog", "64", "--log-level", "info"];
-    let limits = ["--max-requests", "9", "--max-requests-jitter", "1", "--worker-connections", "50", "--threads", "2"];
+    let limits = ["--max-requests", "9", "--max-requests-jitter", "1", "--worker-connections", "50"];
     let statsd =
         ["--statsd-host", "127.0.0.1:9", "--statsd-prefix", "x", "--dogstatsd-tags", "a:b", "--enable-backlog-metric"];
     let all = [&other[..], &limits, &statsd].concat();
     let server = Setup::new().args(&all).launch();
-    server.wait_for_line("Booting worker");
+    assert_eq!(server.get("/").map(|answer| answer.status), Ok(200));
 }
 
 #[test]

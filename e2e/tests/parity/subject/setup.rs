@@ -1,7 +1,7 @@
 //! A server to be. The settings are lines that mean the same in TOML and in Python, which is what gunicorn's file is.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use nix::pty::openpty;
@@ -18,6 +18,7 @@ pub(crate) struct Setup {
     program: Option<PathBuf>,
     /// gunicorn's way to work: threads, or one request at a time.
     worker: &'static str,
+    controlled: bool,
     args: Vec<String>,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
@@ -35,6 +36,7 @@ impl Setup {
             app: "journal = \"journal\"\n".to_owned(),
             program: None,
             worker: "worker_class = \"gthread\"\nthreads = 8\n",
+            controlled: false,
             args: Vec::new(),
             env: Vec::new(),
             wrapper: Vec::new(),
@@ -55,8 +57,14 @@ impl Setup {
 
     /// Runs a copy of the program, `name` in its own folder, which a test can replace.
     pub(crate) fn installed(mut self, name: &str) -> Self {
-        self.dir.install(name, &on_path(usual_program()));
+        self.dir.install(name, &usual_program());
         self.program = Some(self.dir.path().join(name));
+        self
+    }
+
+    /// Lets gunicorn have a control socket. By default it has one, at a path that is the same for all servers of a user.
+    pub(crate) fn controlled(mut self) -> Self {
+        self.controlled = true;
         self
     }
 
@@ -128,7 +136,10 @@ impl Setup {
         let (top, app) = (&self.top, &self.app);
         match who() {
             Rustcorn => format!("{top}loglevel = \"debug\"\n\n[app]\n{app}"),
-            Gunicorn => format!("{top}{}{}", self.worker, include_str!("../gunicorn.conf.part.py")),
+            Gunicorn => {
+                let control = if self.controlled { "" } else { "control_socket_disable = True\n" };
+                format!("{top}{}{control}{}", self.worker, include_str!("../gunicorn.conf.part.py"))
+            }
         }
     }
 
@@ -191,8 +202,13 @@ impl Setup {
 fn usual_program() -> PathBuf {
     match who() {
         Rustcorn => binaries::testapp(),
-        Gunicorn => std::env::var_os("GUNICORN").map_or_else(|| Path::new("gunicorn").to_owned(), PathBuf::from),
+        Gunicorn => gunicorn(),
     }
+}
+
+/// The file of the gunicorn under test.
+pub(crate) fn gunicorn() -> PathBuf {
+    on_path(std::env::var_os("GUNICORN").map_or_else(|| PathBuf::from("gunicorn"), PathBuf::from))
 }
 
 /// Where the shell would find it.
