@@ -33,6 +33,8 @@ struct Config {
     journal: Option<PathBuf>,
     /// Refuses to load, with this reason.
     fail_boot: Option<String>,
+    /// Refuses to load while there is such a file.
+    fail_boot_if: Option<PathBuf>,
     /// Panics while it is loaded.
     panic_boot: bool,
     /// Leaves with this code while it is loaded.
@@ -53,6 +55,7 @@ impl Default for Config {
             slow_ms: 300,
             journal: None,
             fail_boot: None,
+            fail_boot_if: None,
             panic_boot: false,
             exit_boot: None,
             hang_boot: false,
@@ -73,6 +76,9 @@ fn main() -> ExitCode {
         pause(config.boot_ms).await;
         if let Some(reason) = &config.fail_boot {
             return Err(reason.as_str().into());
+        }
+        if config.fail_boot_if.as_ref().is_some_and(|path| path.exists()) {
+            return Err("told not to load".into());
         }
         if let Some(code) = config.exit_boot {
             exit(code);
