@@ -43,7 +43,7 @@ impl Succession {
     /// What to wait for.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let heir = self.heir.iter().flat_map(Process::descriptors);
-        self.parent.iter().map(Parent::lifeline).chain(heir)
+        self.parent.iter().map(Parent::end).chain(heir)
     }
 
     /// What they said, and whether the parent is gone.
