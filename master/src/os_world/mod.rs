@@ -129,11 +129,13 @@ impl OsWorld {
                 Notice::ReapedStranger { pid }.say();
             }
         };
-        events.extend(self.children.exits(&self.board, &mut self.oom, other)?);
+        let exits = self.children.exits(&self.board, &mut self.oom, other)?;
         if !last_words.is_empty() {
             self.own_files();
         }
+        // Before the workers' ends: a master that waits for the last of them to leave must not do so when its heir is gone, too.
         events.extend(last_words);
+        events.extend(exits);
         self.answer_for_logs();
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
