@@ -48,6 +48,21 @@ fn with_auto_the_old_master_leaves_by_itself_once_the_new_one_is_ready() {
     assert_eq!(story.told, [Status::MainPid(heir())]);
 }
 
+/// As a script may send that reloads after an upgrade, to the number that is still in the pidfile.
+#[test]
+fn a_master_that_leaves_by_itself_is_not_called_back() {
+    let mut story = upgraded(auto(1));
+    story.when(Event::HeirSays(Report::Ready));
+    assert_eq!(story.when(Event::Signal(Sig::Hup)), []);
+    assert_eq!(story.said.last(), Some(&Notice::ReloadRefused));
+    assert_eq!(story.when(Event::Signal(Sig::Ttin)), []);
+    let refused = |ticket| vec![Action::Answer(Ticket(ticket), Outcome::Refused(Refusal::Stopping))];
+    assert_eq!(story.when(Event::Asked(Ticket(1), Ask::Reload { wait: true })), refused(1));
+    assert_eq!(story.when(Event::Asked(Ticket(2), Ask::Add { count: 1, wait: false })), refused(2));
+    assert_eq!(story.when(left(w(0, 1, 1))), [Action::Exit(0)]);
+    assert_eq!(story.told, [Status::MainPid(heir())]);
+}
+
 #[test]
 fn a_bad_new_program_changes_nothing() {
     let mut story = upgraded(auto(1));
