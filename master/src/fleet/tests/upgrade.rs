@@ -158,6 +158,15 @@ fn an_heir_tells_its_parent_when_all_its_workers_are_ready_and_is_promoted_when_
 }
 
 #[test]
+fn an_heir_that_wants_fewer_workers_than_at_first_is_ready_with_those() {
+    let mut story = Story::born(plan(2), Birth { has_parent: true, ..Birth::default() });
+    let spawned = spawns(&story.when(Event::Tick));
+    assert_eq!(story.when(Event::Ready(spawned[0])), []);
+    let fewer = story.when(Event::Signal(Sig::Ttou));
+    assert_eq!(fewer, [term(spawned[1]), Action::ServeAdmin(true), Action::TellParent(Report::Ready)]);
+}
+
+#[test]
 fn an_heir_that_stops_leaves_the_sockets_to_its_parent() {
     let birth = Birth { has_parent: true, ..Birth::default() };
     let worker = w(0, 1, 1);
