@@ -143,6 +143,11 @@ impl Lineage {
         self.is_alone() && !self.birth.foreign_sockets
     }
 
+    /// Whether the new master has served, and stops.
+    pub(super) const fn heir_leaves(&self) -> bool {
+        matches!(self.heir, Heir::Leaving { .. })
+    }
+
     pub(super) const fn is_retired(&self) -> bool {
         !matches!(self.retired, Retired::No)
     }

@@ -122,6 +122,21 @@ fn a_term_that_the_operator_sent_is_not_taken_back_by_the_end_of_the_new_master(
 }
 
 #[test]
+fn of_two_masters_that_stop_the_older_one_is_the_last() {
+    let stopping = || {
+        let mut story = upgraded(plan(1));
+        story.when(Event::HeirSays(Report::Ready));
+        story.when(Event::Signal(Sig::Term));
+        story.when(Event::HeirSays(Report::Leaving));
+        assert_eq!(story.when(left(w(0, 1, 1))), [], "somebody has to clean up after both");
+        story
+    };
+    assert_eq!(stopping().when(Event::HeirGone(Fate::Code(0), None)), [Action::CloseListeners, Action::Exit(0)]);
+    let quick = stopping().when(Event::Signal(Sig::Int));
+    assert_eq!(quick.last(), Some(&Action::Exit(0)), "unless it may not wait");
+}
+
+#[test]
 fn usr2_is_refused_where_it_cannot_be_followed() {
     let last = |story: &Story| story.said.last().map(ToString::to_string).unwrap_or_default();
     let mut story = upgraded(plan(1));
