@@ -171,7 +171,7 @@ impl Parent {
 }
 
 /// Whether a lifeline, or a process, has ended.
-fn has_ended(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn has_ended(fd: BorrowedFd<'_>) -> bool {
     // Nothing is ever written to a lifeline, so it becomes readable by its end alone. It is not made non-blocking: the parent's
     // workers have the same open file, and wait in it. What cannot be asked will never tell anything either.
     wait_readable(&[fd], Some(Duration::ZERO)).map_or(true, |ready| ready == [true])

@@ -16,7 +16,7 @@ use super::environment::heirs_environment;
 use super::generation::c_string;
 use super::process::{Gift, Process, Word, fate};
 use crate::fleet::{Event, Fate, Generation, Report};
-use crate::heritage::{Heritage, Parent};
+use crate::heritage::{Heritage, Parent, has_ended};
 use crate::listeners::without_number;
 
 /// The masters before and after this one.
@@ -64,6 +64,12 @@ impl Succession {
         Some(events)
     }
 
+    /// A last look, for one that exits: a stop may have been for both, and then the last one cleans up.
+    pub(super) fn forget_the_dead(&mut self) {
+        self.parent.take_if(|parent| parent.is_gone());
+        self.heir.take_if(|heir| has_ended(heir.child.handle.as_fd()));
+    }
+
     pub(super) fn signal_heir(&self, sig: Sig) -> io::Result<()> {
         self.heir.as_ref().map_or(Ok(()), |heir| heir.child.handle.send(sig))
     }
@@ -86,7 +92,7 @@ impl OsWorld {
             let spawned = self.spawn_heir(generation, &image);
             spawned.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
         });
-        self.answers.push(match started {
+        let news = match started {
             Ok(heir) => {
                 let pid = heir.child.pid;
                 self.succession.heir = Some(heir);
@@ -94,7 +100,8 @@ impl OsWorld {
                 Event::HeirSpawned(pid)
             }
             Err(reason) => Event::HeirGone(Fate::NotStarted(reason), None),
-        });
+        };
+        self.answers.push(news);
     }
 
     /// In the way this master was started: the same arguments, directory, user and standard error. It is left the sockets.
