@@ -409,7 +409,7 @@ impl Os {
                     Ask::Reload { .. } if !self.is_ending() => self.retired = false,
                     Ask::Stop { .. } => self.stopping = true,
                     Ask::Remove { count } if !self.is_ending() => {
-                        self.target = self.target.saturating_sub(*count).max(1)
+                        self.target = self.target.saturating_sub(*count).max(1);
                     }
                     Ask::Kill { which: Which::Slot(slot), .. } => {
                         self.doomed = self.processes.keys().find(|id| id.slot.0 == *slot as usize).copied();
