@@ -8,6 +8,7 @@ use crate::address::LONGEST_PATH;
 use crate::file::Source;
 use crate::input::Input;
 use crate::problem::Problem;
+use crate::process_rule::Octal;
 use crate::rule::{Rule, quoted};
 
 /// The path of a unix socket; empty for none.
@@ -53,15 +54,12 @@ pub(crate) struct Permissions;
 
 impl Rule<u32> for Permissions {
     fn allowed(&self) -> String {
-        "an octal number from \"0000\" to \"0777\" in quotes, such as \"0600\"".to_owned()
+        "octal digits with a 0 in front, such as 0600, from 0 to 0777".to_owned()
     }
 
-    /// As text alone: of a number in the file nobody can tell any more whether 600 or 0o600 was written.
+    /// As all permissions.
     fn parse(&self, input: &Input) -> Result<u32, String> {
-        let digits = input.text().map(|text| text.strip_prefix("0o").unwrap_or(text));
-        let octal = digits.filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
-        let mode = octal.and_then(|digits| u32::from_str_radix(digits, 8).ok()).filter(|mode| *mode <= 0o777);
-        mode.ok_or_else(|| input.refused(&self.allowed()))
+        Octal.parse(input).ok().flatten().ok_or_else(|| input.refused(&self.allowed()))
     }
 
     fn show(&self, value: &u32) -> String {

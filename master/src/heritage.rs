@@ -17,6 +17,7 @@ use rustcorn_config::Address;
 use rustcorn_sys::Pid;
 use rustcorn_sys::fd::{take_inherited, wait_readable};
 use rustcorn_sys::notify;
+use rustcorn_sys::signal::PidFd;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Generation, Report};
@@ -131,21 +132,31 @@ pub(crate) struct Beginning {
 /// The master that started this one.
 #[derive(Debug)]
 pub(crate) struct Parent {
-    /// Its end-of-file is the parent's death.
+    /// Its end-of-file is the parent's death, or a moment before it: what else it has open, such as the locks on its pidfile
+    /// and its control socket, may be closed after that.
     lifeline: OwnedFd,
+    /// The process itself, which tells of its death when nothing is left. `None`: it was dead before it could be looked at.
+    process: Option<PidFd>,
     report: File,
 }
 
 impl Parent {
-    pub(crate) fn lifeline(&self) -> BorrowedFd<'_> {
-        self.lifeline.as_fd()
+    fn new(lifeline: OwnedFd, report: File) -> Self {
+        let mut parent = Self { lifeline, process: PidFd::parent().ok(), report };
+        if has_ended(parent.lifeline.as_fd()) {
+            parent.process = None; // the process may be whoever adopted this one
+        }
+        parent
     }
 
-    /// Whether it is gone.
+    /// What to wait for.
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+        self.process.as_ref().map_or(self.lifeline.as_fd(), AsFd::as_fd)
+    }
+
+    /// Whether it is gone, with everything it held.
     pub(crate) fn is_gone(&self) -> bool {
-        // Nothing is ever written there, so it becomes readable by its end alone. It is not made non-blocking: the parent's
-        // workers have the same open file, and wait in it. A pipe that cannot be asked will never tell anything either.
-        wait_readable(&[self.lifeline()], Some(Duration::ZERO)).map_or(true, |ready| ready == [true])
+        has_ended(self.end())
     }
 
     pub(crate) fn tell(&self, report: &Report) {
@@ -157,6 +168,13 @@ impl Parent {
         // No reader: it is gone, and the lifeline will say so.
         let _ = (&self.report).write_all(line.as_bytes());
     }
+}
+
+/// Whether a lifeline, or a process, has ended.
+pub(crate) fn has_ended(fd: BorrowedFd<'_>) -> bool {
+    // Nothing is ever written to a lifeline, so it becomes readable by its end alone. It is not made non-blocking: the parent's
+    // workers have the same open file, and wait in it. What cannot be asked will never tell anything either.
+    wait_readable(&[fd], Some(Duration::ZERO)).map_or(true, |ready| ready == [true])
 }
 
 /// Why a master cannot take over.
@@ -232,7 +250,7 @@ impl Beginning {
         let mut taken = take_inherited(&fds).map_err(HeritageError::Descriptors)?;
         let [lifeline, report, heritage] =
             taken.split_off(fds.len() - 3).try_into().expect("take_inherited gives as many as it was asked for");
-        let parent = Parent { lifeline, report: report.into() };
+        let parent = Parent::new(lifeline, report.into());
         let begin = || {
             let heritage = Heritage::parse(&read(heritage).map_err(HeritageError::Descriptors)?)?;
             Ok((endow(&heritage, taken)?, heritage))
@@ -324,6 +342,21 @@ mod tests {
             {"purpose":"bind","address":"unix:a \"b\".sock","path":"/run/a \"b\".sock"},{"purpose":"admin_bind","address":"fd://3"}],
             "activated":true,"watchdog":30000000,"of a later version":[1]}"#;
         assert_eq!(Heritage::parse(text).expect("readable"), heritage());
+    }
+
+    /// The old master closes its descriptors one after the other, and those of its locks perhaps after that of the lifeline.
+    #[test]
+    fn a_parent_is_gone_when_nothing_of_it_is_left() {
+        let pipe = || rustcorn_sys::fd::pipe().expect("descriptors");
+        let (lifeline, held) = pipe();
+        let mut parent = Parent::new(lifeline, File::from(pipe().1));
+        assert!(parent.process.is_some() && !parent.is_gone());
+        drop(held);
+        assert!(!parent.is_gone(), "the process that started this one is still there");
+        parent.process = None;
+        assert!(parent.is_gone());
+        let (lifeline, _) = pipe();
+        assert!(Parent::new(lifeline, File::from(pipe().1)).is_gone(), "it was dead from the beginning");
     }
 
     #[test]

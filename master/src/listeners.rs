@@ -17,16 +17,17 @@ use rustcorn_sys::socket::{self, Access, Place};
 #[derive(Debug)]
 pub(crate) struct Listener {
     address: Address,
+    /// Before the sockets: as long as they are open, nobody takes the file for a stale one.
+    file: Option<Rc<SocketFile>>,
     /// One; with `reuse_port` one for each lane.
     sockets: Vec<OwnedFd>,
     /// As a URL with the port it really has.
     url: String,
-    file: Option<SocketFile>,
 }
 
 /// The file of a unix socket, which is removed in the end.
 #[derive(Debug)]
-struct SocketFile {
+pub(crate) struct SocketFile {
     /// Absolute, since the working directory may change.
     path: PathBuf,
     /// The file that was ours: somebody may have put another one there since.
@@ -38,6 +39,22 @@ struct SocketFile {
 impl SocketFile {
     fn is_ours(&self) -> bool {
         self.id.is_some() && FileId::of(&self.path) == self.id
+    }
+
+    /// The file of a socket that another master had, which is gone: nobody else will remove it. Unless a listener still has it.
+    pub(crate) fn remove_if_last(self: Rc<Self>) {
+        if let Some(file) = Rc::into_inner(self) {
+            file.keep.set(false);
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if !self.keep.get() && self.is_ours() {
+            // Removed by somebody else in this moment: then there is nothing to remove.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -129,7 +146,7 @@ impl Listener {
                 // By the name as it is: it may be short enough where the absolute path is not.
                 let sockets = vec![socket::listen_unix(name, backlog, access).map_err(failed)?];
                 let file = SocketFile { id: FileId::of(&path), path, keep: Cell::new(false) };
-                Ok(Self { address: address.clone(), sockets, url: address.to_string(), file: Some(file) })
+                Ok(Self { address: address.clone(), sockets, url: address.to_string(), file: Some(Rc::new(file)) })
             }
             // Later the number may be that of any descriptor of this process.
             Address::Descriptor(_) if !at_start => Err(failed(io::Error::new(
@@ -153,15 +170,25 @@ impl Listener {
             Place::Unix(Some(name)) => (format!("unix:{}", name.display()), Some(name)),
             Place::Unix(None) => ("unix:".to_owned(), None),
         };
-        let file = path.or(name).map(|path| SocketFile { id: FileId::of(&path), path, keep: Cell::new(true) });
+        let file = path.or(name).map(|path| Rc::new(SocketFile { id: FileId::of(&path), path, keep: Cell::new(true) }));
         Ok(Self { address, sockets, url, file })
     }
 
     /// Whether its file, if it has one, is this master's to remove. What was opened by whoever started the server never is.
     pub(crate) fn own_file(&self, ours: bool) {
         if let Some(file) = &self.file {
-            file.keep.set(!ours || matches!(self.address, Address::Descriptor(_)));
+            file.keep.set(!ours || self.is_foreign());
         }
+    }
+
+    /// Its file, to be removed if this listener goes while another master has the socket, too, and that goes later.
+    pub(crate) fn legacy(&self) -> Option<Rc<SocketFile>> {
+        self.file.clone().filter(|_| !self.is_foreign())
+    }
+
+    /// Whether it was opened by whoever started the server, whose it stays.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        matches!(self.address, Address::Descriptor(_))
     }
 
     /// Where its file is, if it has one; absolute.
@@ -186,10 +213,10 @@ impl Listener {
         self.sockets().try_for_each(|socket| socket::set_backlog(socket, backlog))
     }
 
-    /// Changes who may connect from now on, if this is a unix socket and its file still ours.
+    /// Changes who may connect from now on, if this is a unix socket, opened by this server, and its file still ours.
     pub(crate) fn set_access(&self, access: Access) -> io::Result<()> {
         match &self.file {
-            Some(file) if file.is_ours() => socket::set_access(&file.path, access),
+            Some(file) if file.is_ours() && !self.is_foreign() => socket::set_access(&file.path, access),
             _ => Ok(()),
         }
     }
@@ -211,18 +238,6 @@ impl Listener {
         match address {
             Address::Unix(path) => same_file(path),
             Address::Tcp { .. } | Address::Descriptor(_) => self.address == *address,
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file
-            && !file.keep.get()
-            && file.is_ours()
-        {
-            // Removed by somebody else in this moment: then there is nothing to remove.
-            let _ = std::fs::remove_file(&file.path);
         }
     }
 }
@@ -273,4 +288,25 @@ fn same_port(address: &Address, present: &[Rc<Listener>]) -> Option<String> {
     let own = port(address)?;
     let ends_with = format!(":{own}"); // by the port it really has, which the kernel may have chosen
     present.iter().find(|listener| listener.file.is_none() && listener.url.ends_with(&ends_with)).map(|l| l.url.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_service_managers_socket_file_is_left_as_it_is() {
+        let path = std::env::temp_dir().join(format!("rustcorn-listener-{}", std::process::id()));
+        let socket = OwnedFd::from(UnixListener::bind(&path).expect("a free path"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).expect("it is ours");
+        let listener = Listener::inherited(Address::Descriptor(3), vec![socket], None).expect("it listens");
+        listener.own_file(true);
+        listener.set_access(Access { mode: 0o600, owner: None }).expect("nothing to do");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o620);
+        drop(listener);
+        std::fs::remove_file(&path).expect("still there");
+    }
 }

@@ -129,8 +129,10 @@ impl Pidfile {
         &self.path
     }
 
-    /// Moves the file, in one step: a master that was upgraded takes over its predecessor's name. Whatever is there is replaced:
-    /// who calls this knows that the other one is gone.
+    /// Moves the file, in one step: a master that was upgraded takes over its predecessor's name.
+    ///
+    /// # Errors
+    /// Where another server holds the name: the predecessor, which is gone, may have had another.
     pub(crate) fn rename_to(&mut self, path: &Path) -> Result<(), PidfileError> {
         let failed = |error| PidfileError::System { path: path.to_owned(), error };
         let to = std::path::absolute(path).map_err(failed)?;
@@ -139,6 +141,7 @@ impl Pidfile {
             *self = Self::create(&to)?;
             return Ok(());
         }
+        Self::check(&to)?;
         std::fs::rename(&self.path, &to).map_err(failed)?;
         self.path = to;
         Ok(())

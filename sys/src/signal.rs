@@ -144,7 +144,7 @@ impl AsFd for Signals {
 pub struct PidFd(OwnedFd);
 
 impl PidFd {
-    /// Opens `pid`, which must be a child that has not been reaped yet.
+    /// Opens `pid`, which must be a child that has not been reaped yet, or the parent.
     pub(crate) fn open(pid: Pid) -> io::Result<Self> {
         // SAFETY: takes two integers; returns a new close-on-exec descriptor or -1.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
@@ -154,6 +154,16 @@ impl PidFd {
         }
         // SAFETY: the kernel just made it for us.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The process that started this one, or whoever adopted it since. Only to hear of its end: that is when all its descriptors,
+    /// and so its locks, are gone.
+    pub fn parent() -> io::Result<Self> {
+        let parent = || Pid::from_raw(nix::unistd::getppid().as_raw()).ok_or(io::ErrorKind::NotFound);
+        let before = parent()?;
+        let handle = Self::open(before)?;
+        // Had it ended before, the number could be another's by now.
+        if parent()? == before { Ok(handle) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     /// Sends `sig`. A process that has ended already is no error: its end is on the way to whoever waits for it.

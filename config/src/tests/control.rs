@@ -22,12 +22,12 @@ fn what_is_no_path_and_no_mode() {
     );
     let long = "x".repeat(108);
     assert!(told(&format!("control_socket = \"{long}\"")).contains("use a path of at most 107 bytes"));
-    for mode in ["600", "0o600", "\"0800\"", "\"01000\"", "\"rw\"", "\"\"", "\"+6\""] {
+    let mode =
+        |text: &str| load(&format!("control_socket_mode = {text}\n{HELLO}"), &[], "").settings.control_socket_mode;
+    assert_eq!(["0o600", "\"0600\"", "\"0o600\""].map(mode), [0o600; 3], "as umask and socket_mode");
+    for mode in ["600", "\"600\"", "\"0800\"", "\"01000\"", "\"rw\"", "\"\"", "\"+6\""] {
         let message = told(&format!("control_socket_mode = {mode}"));
-        assert!(
-            message.ends_with("an octal number from \"0000\" to \"0777\" in quotes, such as \"0600\""),
-            "{message}"
-        );
+        assert!(message.ends_with("octal digits with a 0 in front, such as 0600, from 0 to 0777"), "{message}");
     }
 }
 

@@ -159,7 +159,7 @@ group = "www-data"
 initgroups = true
 umask = "0027"
 control_socket = "/run/rustcorn/ctl.sock"
-control_socket_mode = "640"
+control_socket_mode = "0640"
 
 [env]
 A = "x = y, \"z\""

@@ -1,6 +1,7 @@
 //! USR2: a new master from the file on disk takes over without a lost request, or nothing changes.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Conn, Load, PATIENCE, Server, Setup, Sig, eventually, full, get, proc};
 
@@ -235,6 +236,48 @@ fn a_unix_socket_and_the_admin_address_stay_and_the_last_master_removes_the_file
 }
 
 #[test]
+fn unix_sockets_are_as_the_new_configuration_says_once_the_old_master_is_gone() {
+    let set = |name: &str, mode: &str| {
+        format!("bind = [\"unix:server.sock\", \"unix:{name}.sock\"]\nsocket_mode = \"{mode}\"")
+    };
+    let mut server = Setup::hello().set(&set("old", "0666")).start();
+    let folder = server.dir().to_owned();
+    let mode = |name: &str| std::fs::metadata(folder.join(name)).ok().map(|meta| meta.permissions().mode() & 0o777);
+    server.reconfigure(&set("new", "0600"), "");
+    let heir = upgrade(&server);
+    let modes = || ["server.sock", "old.sock", "new.sock"].map(mode);
+    assert_eq!(modes(), [Some(0o666), Some(0o666), Some(0o600)], "the old master serves at both of its own");
+    server.signal(Sig::SIGTERM);
+    server.follow(heir);
+    eventually("the new master has its way", PATIENCE, || (modes() == [Some(0o600), None, Some(0o600)]).then_some(()));
+    // Both at once: the last one cleans up.
+    let heir = upgrade(&server);
+    server.signal(Sig::SIGTERM);
+    proc::signal(heir, Sig::SIGTERM);
+    server.wait_for_silence(PATIENCE);
+    assert_eq!(modes(), [None; 3]);
+}
+
+/// The new one is told to reload, and is trying that, when the old one leaves.
+#[test]
+fn a_reload_that_begins_before_the_promotion_and_ends_after_it_has_the_names() {
+    let set = "control_socket = \"ctl\"\npidfile = \"run.pid\"";
+    let mut server = Setup::testapp().set(set).start();
+    let heir = upgrade(&server);
+    server.reconfigure(&format!("{set}\nworkers = 3"), "boot_ms = 1500");
+    let mark = server.log.mark();
+    proc::signal(heir, Sig::SIGHUP);
+    server.log.wait(mark, "Hang up: Master", 1, PATIENCE);
+    server.signal(Sig::SIGTERM);
+    server.follow(heir);
+    server.log.wait(mark, "Master has been promoted.", 1, PATIENCE);
+    server.log.wait(mark, "Reloaded: generation 3 is serving", 1, PATIENCE);
+    let files = ["ctl", "ctl.2", "run.pid", "run.pid.2"].map(|name| server.dir().join(name).exists());
+    assert_eq!(files, [true, false, true, false]);
+    assert_eq!(server.ctl_data("show stats")["pid"].as_u64(), Some(heir.into()));
+}
+
+#[test]
 fn winch_alone_keeps_the_sockets_and_ttin_or_hup_bring_workers_back() {
     // Without a terminal of its own: setsid.
     let server = Setup::hello().wrapped(&["setsid", "-w"]).start();
@@ -280,13 +323,16 @@ fn the_control_socket_follows_the_service() {
     let mut server = Setup::hello().set("control_socket = \"ctl\"\nupgrade = \"auto\"").start();
     let master = |server: &Server| server.ctl_data("show stats")["pid"].as_u64();
     assert_eq!(master(&server), Some(server.pid().into()));
-    let heir = upgrade(&server);
-    server.follow(heir);
-    server.wait_for_line("Master has been promoted.");
-    let taken_over = server.dir().join("ctl");
-    eventually("the new master has the name", PATIENCE, || taken_over.exists().then_some(()));
-    assert_eq!(master(&server), Some(heir.into()));
-    assert!(!server.dir().join("ctl.2").exists());
+    // Again and again: the old master lets go of the name at the very moment at which the new one takes it.
+    for _ in 0..10 {
+        let promoted = server.log.mark();
+        let heir = upgrade(&server);
+        server.follow(heir);
+        server.log.wait(promoted, "Master has been promoted.", 1, PATIENCE);
+        let (name, beside) = (server.dir().join("ctl"), server.dir().join("ctl.2"));
+        eventually("the new master has the name", PATIENCE, || (name.exists() && !beside.exists()).then_some(()));
+        assert_eq!(master(&server), Some(heir.into()));
+    }
     assert_eq!(server.ctl("reload --wait").code, Some(0));
 }
 

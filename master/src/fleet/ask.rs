@@ -170,7 +170,7 @@ enum Until {
 impl Fleet {
     /// Does what is asked. The answer goes out at once or, where that is to be waited for, with a later step.
     pub(super) fn asked(&mut self, now: Monotonic, ticket: Ticket, ask: &Ask, todo: &mut Vec<Action>) {
-        if self.stop.is_some() && !matches!(ask, Ask::Look | Ask::Stop { .. }) {
+        if self.is_ending() && !matches!(ask, Ask::Look | Ask::Stop { .. }) {
             todo.push(Action::Answer(ticket, Outcome::Refused(Refusal::Stopping)));
             return;
         }

@@ -16,6 +16,7 @@ impl Fleet {
         }
         self.retire_surplus(now, todo);
         self.fill_vacancies(now, todo);
+        self.tell_parent_if_ready(todo);
         self.finish_handover(todo);
         self.start_reload_if_asked(todo);
     }

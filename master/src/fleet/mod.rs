@@ -252,7 +252,6 @@ impl Fleet {
         }
         self.seats.ready(id.slot, now);
         self.canary_ready(id, todo);
-        self.tell_parent_if_ready(todo);
     }
 
     fn exited(&mut self, now: Monotonic, id: WorkerId, fate: &Fate, reason: Option<String>, todo: &mut Vec<Action>) {

@@ -15,12 +15,14 @@ impl Fleet {
         match sig {
             Sig::Term => self.stop_gracefully(now, todo),
             Sig::Int | Sig::Quit => self.stop_quickly(now, None, todo),
-            Sig::Hup if self.stop.is_some() => todo.push(Action::Say(Notice::ReloadRefused)),
+            Sig::Hup if self.is_ending() => todo.push(Action::Say(Notice::ReloadRefused)),
             Sig::Hup => {
                 // At once and not only if the reload succeeds: after a WINCH this is how one goes back.
                 self.come_back();
                 self.ask_for_reload(todo);
             }
+            // Workers of one that leaves are not wanted back: there would be two masters for good.
+            Sig::Ttin if self.is_ending() => {}
             // After a WINCH they come back one by one.
             Sig::Ttin => self.target = if self.come_back() { 1 } else { (self.target + 1).min(MAX_WORKERS) },
             Sig::Ttou => self.target = (self.target - 1).max(1),

@@ -67,6 +67,8 @@ struct Os {
     heir: Heir,
     /// No workers are wanted: WINCH, or the heir has taken over.
     retired: bool,
+    /// For good, unless the heir ends.
+    leaving: bool,
     exit: Option<u8>,
     ever_ready: bool,
     plan: Plan,
@@ -103,6 +105,7 @@ impl Os {
             birth,
             heir: Heir::None,
             retired: false,
+            leaving: false,
             exit: None,
             ever_ready: false,
             plan,
@@ -116,6 +119,10 @@ impl Os {
 
     fn count(&self, state: Process) -> usize {
         self.processes.values().filter(|process| **process == state).count()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.stopping || self.leaving
     }
 
     fn wanted(&self) -> usize {
@@ -367,6 +374,7 @@ impl Os {
             Event::Leaving(id) => {
                 self.processes.insert(*id, Process::Leaving);
             }
+            Event::Signal(Sig::Ttin | Sig::Hup) if self.is_ending() => {}
             Event::Signal(Sig::Ttin) => {
                 self.target = if std::mem::take(&mut self.retired) { 1 } else { self.target + 1 };
             }
@@ -376,15 +384,17 @@ impl Os {
                 self.retired |= harmless && !self.stopping;
             }
             Event::HeirSays(Report::Ready) => {
-                self.retired |= self.plan.handover == Handover::Auto && !self.stopping;
+                self.leaving |= self.plan.handover == Handover::Auto && !self.stopping;
+                self.retired |= self.leaving;
                 self.heir = Heir::Serving;
             }
             Event::HeirSays(_) => {
-                self.retired = false;
+                (self.retired, self.leaving) = (false, false);
                 self.heir = Heir::Leaving;
             }
             Event::HeirGone(..) => {
                 self.retired &= self.heir != Heir::Serving;
+                self.leaving &= self.retired;
                 self.heir = Heir::None;
             }
             Event::ParentGone => self.birth.has_parent = false,
@@ -393,12 +403,14 @@ impl Os {
             Event::Asked(ticket, ask) => {
                 self.asked.insert(*ticket);
                 match ask {
-                    Ask::Add { count, .. } if !self.stopping => {
+                    Ask::Add { count, .. } if !self.is_ending() => {
                         self.target = if std::mem::take(&mut self.retired) { *count } else { self.target + count };
                     }
-                    Ask::Reload { .. } if !self.stopping => self.retired = false,
+                    Ask::Reload { .. } if !self.is_ending() => self.retired = false,
                     Ask::Stop { .. } => self.stopping = true,
-                    Ask::Remove { count } if !self.stopping => self.target = self.target.saturating_sub(*count).max(1),
+                    Ask::Remove { count } if !self.is_ending() => {
+                        self.target = self.target.saturating_sub(*count).max(1);
+                    }
                     Ask::Kill { which: Which::Slot(slot), .. } => {
                         self.doomed = self.processes.keys().find(|id| id.slot.0 == *slot as usize).copied();
                     }

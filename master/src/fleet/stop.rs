@@ -101,10 +101,12 @@ impl Fleet {
         self.stop = Some(Stop { manner, failure });
     }
 
-    /// The last worker has left: so does the master.
+    /// The last worker has left: so does the master. If a stop was for both masters, the older one is the last, so that there is one
+    /// who cleans up.
     pub(super) fn finish_stop(&mut self, todo: &mut Vec<Action>) {
         let Some(stop) = &self.stop else { return };
-        if !self.workers.is_empty() {
+        let waits_for_heir = self.lineage.heir_leaves() && stop.manner != Manner::Quick;
+        if !self.workers.is_empty() || waits_for_heir {
             return;
         }
         self.close_listeners(todo);

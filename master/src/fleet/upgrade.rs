@@ -143,6 +143,11 @@ impl Lineage {
         self.is_alone() && !self.birth.foreign_sockets
     }
 
+    /// Whether the new master has served, and stops.
+    pub(super) const fn heir_leaves(&self) -> bool {
+        matches!(self.heir, Heir::Leaving { .. })
+    }
+
     pub(super) const fn is_retired(&self) -> bool {
         !matches!(self.retired, Retired::No)
     }
@@ -165,7 +170,7 @@ impl Lineage {
 impl Fleet {
     /// USR2.
     pub(super) fn start_upgrade(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
-        let notice = if self.stop.is_some() || self.lineage.retired == Retired::Leaving {
+        let notice = if self.is_ending() {
             Notice::UpgradeRefused("The server is stopping.")
         } else if self.lineage.heir != Heir::None {
             Notice::UpgradeRefused("Child exists.")
@@ -297,6 +302,12 @@ impl Fleet {
         }
         todo.push(Action::Say(Notice::StoppingWorkers));
         self.retire(now, Retired::Waiting, todo);
+    }
+
+    /// Whether this master leaves: it was told to, or its heir serves in its place (`auto`). That is not taken back but by the
+    /// end of the heir.
+    pub(super) fn is_ending(&self) -> bool {
+        self.stop.is_some() || self.lineage.retired == Retired::Leaving
     }
 
     /// Workers are wanted again: HUP, TTIN, or nobody else serves. Whether none were.

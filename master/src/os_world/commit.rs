@@ -23,10 +23,8 @@ impl OsWorld {
             Notice::Listening { addresses: new.urls() }.say();
         }
         if changed(&["backlog"]) {
-            for listener in &new.listeners {
-                complain(listener.set_backlog(new.settings.backlog), || {
-                    format!("set the backlog of {}", listener.url())
-                });
+            for (listener, result) in new.set_backlog() {
+                complain(result, || format!("set the backlog of {}", listener.url()));
             }
         }
         if changed(&["control_socket"]) {

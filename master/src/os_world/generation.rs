@@ -276,6 +276,13 @@ impl Resources {
         self.listeners.iter().chain(&self.admin).map(move |listener| (&**listener, listener.set_access(access)))
     }
 
+    /// Gives sockets that were there before the queue of this configuration. A service manager's keep theirs.
+    pub(crate) fn set_backlog(&self) -> impl Iterator<Item = (&Listener, io::Result<()>)> {
+        let backlog = self.settings.backlog;
+        let ours = self.listeners.iter().filter(|listener| !listener.is_foreign());
+        ours.map(move |listener| (&**listener, listener.set_backlog(backlog)))
+    }
+
     pub(crate) fn plan(&self) -> Plan {
         let settings = &self.settings;
         Plan {

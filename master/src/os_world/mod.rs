@@ -35,7 +35,7 @@ use rustcorn_sys::{Monotonic, Pid};
 use crate::control::Control;
 use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
 use crate::heritage::{Beginning, Endowment};
-use crate::listeners::without_number;
+use crate::listeners::{SocketFile, without_number};
 use crate::log_counts;
 use crate::notice::Notice;
 use crate::pidfile::Pidfile;
@@ -74,6 +74,8 @@ pub(crate) struct OsWorld {
     /// Whether the admin address is answered by this master; another one may do it.
     serves_admin: bool,
     succession: Succession,
+    /// Files of sockets that were the parent's, as long as it lives.
+    legacy: Vec<Rc<SocketFile>>,
     manager: Manager,
     watchdog: Option<Duration>,
     /// The sockets are a service manager's.
@@ -116,6 +118,7 @@ impl OsWorld {
         // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
         // that no worker is judged by old ones; then what workers said, then what became of them; signals last, so that they
         // find the fleet up to date.
+        let was_alone = self.succession.is_alone();
         let mut events = std::mem::take(&mut self.answers);
         events.push(self.children.beats(&self.board));
         events.extend(self.children.messages());
@@ -129,11 +132,14 @@ impl OsWorld {
                 Notice::ReapedStranger { pid }.say();
             }
         };
-        events.extend(self.children.exits(&self.board, &mut self.oom, other)?);
-        if !last_words.is_empty() {
+        let exits = self.children.exits(&self.board, &mut self.oom, other)?;
+        // At once, since a master that is about to exit acts on no event any more.
+        if self.succession.is_alone() != was_alone {
             self.own_files();
         }
+        // Before the workers' ends: a master that waits for the last of them to leave must not do so when its heir is gone, too.
         events.extend(last_words);
+        events.extend(exits);
         self.answer_for_logs();
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
@@ -200,6 +206,8 @@ impl OsWorld {
             Action::Exit(code) => {
                 self.finish_metrics();
                 self.end_admin();
+                self.succession.forget_the_dead();
+                self.own_files();
                 return Some(code);
             }
         }

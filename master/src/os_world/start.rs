@@ -47,6 +47,8 @@ impl OsWorld {
             Ok((resources, pidfile))
         });
         let (resources, pidfile) = loaded.inspect_err(|refusal| succession.fail(&refusal.to_string()))?;
+        let inherited = endowment.sockets.iter().chain(&endowment.admin);
+        let legacy = if has_parent { inherited.filter_map(|listener| listener.legacy()).collect() } else { Vec::new() };
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
@@ -86,6 +88,7 @@ impl OsWorld {
             started: Monotonic::now(),
             serves_admin: !birth.has_parent,
             succession,
+            legacy,
             manager: Manager::from_env(watchdog),
             watchdog,
             activated: birth.foreign_sockets,

@@ -16,7 +16,7 @@ use super::environment::heirs_environment;
 use super::generation::c_string;
 use super::process::{Gift, Process, Word, fate};
 use crate::fleet::{Event, Fate, Generation, Report};
-use crate::heritage::{Heritage, Parent};
+use crate::heritage::{Heritage, Parent, has_ended};
 use crate::listeners::without_number;
 
 /// The masters before and after this one.
@@ -43,7 +43,7 @@ impl Succession {
     /// What to wait for.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let heir = self.heir.iter().flat_map(Process::descriptors);
-        self.parent.iter().map(Parent::lifeline).chain(heir)
+        self.parent.iter().map(Parent::end).chain(heir)
     }
 
     /// What they said, and whether the parent is gone.
@@ -62,6 +62,12 @@ impl Succession {
         let mut events: Vec<Event> = heir.listen().into_iter().filter_map(event).collect();
         events.push(Event::HeirGone(fate(exit), heir.reason));
         Some(events)
+    }
+
+    /// A last look, for one that exits: a stop may have been for both, and then the last one cleans up.
+    pub(super) fn forget_the_dead(&mut self) {
+        self.parent.take_if(|parent| parent.is_gone());
+        self.heir.take_if(|heir| has_ended(heir.child.handle.as_fd()));
     }
 
     pub(super) fn signal_heir(&self, sig: Sig) -> io::Result<()> {
@@ -86,7 +92,7 @@ impl OsWorld {
             let spawned = self.spawn_heir(generation, &image);
             spawned.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
         });
-        self.answers.push(match started {
+        let news = match started {
             Ok(heir) => {
                 let pid = heir.child.pid;
                 self.succession.heir = Some(heir);
@@ -94,7 +100,8 @@ impl OsWorld {
                 Event::HeirSpawned(pid)
             }
             Err(reason) => Event::HeirGone(Fate::NotStarted(reason), None),
-        });
+        };
+        self.answers.push(news);
     }
 
     /// In the way this master was started: the same arguments, directory, user and standard error. It is left the sockets.

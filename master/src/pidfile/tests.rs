@@ -14,7 +14,10 @@ impl Folder {
 
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).expect("it is ours");
-        entries.map(|entry| entry.expect("it reads").file_name().into_string().expect("text")).collect()
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("it reads").file_name().into_string();
+        let mut names: Vec<_> = entries.map(|entry| name(entry).expect("text")).collect();
+        names.sort();
+        names
     }
 }
 
@@ -135,4 +138,17 @@ fn a_promotion_takes_over_the_name() {
     assert_eq!(folder.names(), ["a.pid.2"]);
     drop(pidfile);
     assert_eq!(folder.names(), [""; 0]);
+}
+
+/// The new configuration may name a file that the old one did not.
+#[test]
+fn a_promotion_takes_no_name_from_another_server() {
+    let folder = Folder::new("not-promoted");
+    let (theirs, new) = (folder.0.join("a.pid"), folder.0.join("a.pid.2"));
+    let other = Other::start();
+    std::fs::write(&theirs, format!("{}\n", other.pid())).expect("the folder is ours");
+    let mut pidfile = Pidfile::create(&new).expect("nothing is in the way");
+    let error = pidfile.rename_to(&theirs).expect_err("it is another's");
+    assert!(error.to_string().starts_with(&format!("Already running on PID {}", other.pid())), "{error}");
+    assert_eq!((folder.names(), pidfile.path()), (vec!["a.pid".to_owned(), "a.pid.2".to_owned()], new.as_path()));
 }

@@ -48,6 +48,21 @@ fn with_auto_the_old_master_leaves_by_itself_once_the_new_one_is_ready() {
     assert_eq!(story.told, [Status::MainPid(heir())]);
 }
 
+/// As a script may send that reloads after an upgrade, to the number that is still in the pidfile.
+#[test]
+fn a_master_that_leaves_by_itself_is_not_called_back() {
+    let mut story = upgraded(auto(1));
+    story.when(Event::HeirSays(Report::Ready));
+    assert_eq!(story.when(Event::Signal(Sig::Hup)), []);
+    assert_eq!(story.said.last(), Some(&Notice::ReloadRefused));
+    assert_eq!(story.when(Event::Signal(Sig::Ttin)), []);
+    let refused = |ticket| vec![Action::Answer(Ticket(ticket), Outcome::Refused(Refusal::Stopping))];
+    assert_eq!(story.when(Event::Asked(Ticket(1), Ask::Reload { wait: true })), refused(1));
+    assert_eq!(story.when(Event::Asked(Ticket(2), Ask::Add { count: 1, wait: false })), refused(2));
+    assert_eq!(story.when(left(w(0, 1, 1))), [Action::Exit(0)]);
+    assert_eq!(story.told, [Status::MainPid(heir())]);
+}
+
 #[test]
 fn a_bad_new_program_changes_nothing() {
     let mut story = upgraded(auto(1));
@@ -107,6 +122,21 @@ fn a_term_that_the_operator_sent_is_not_taken_back_by_the_end_of_the_new_master(
 }
 
 #[test]
+fn of_two_masters_that_stop_the_older_one_is_the_last() {
+    let stopping = || {
+        let mut story = upgraded(plan(1));
+        story.when(Event::HeirSays(Report::Ready));
+        story.when(Event::Signal(Sig::Term));
+        story.when(Event::HeirSays(Report::Leaving));
+        assert_eq!(story.when(left(w(0, 1, 1))), [], "somebody has to clean up after both");
+        story
+    };
+    assert_eq!(stopping().when(Event::HeirGone(Fate::Code(0), None)), [Action::CloseListeners, Action::Exit(0)]);
+    let quick = stopping().when(Event::Signal(Sig::Int));
+    assert_eq!(quick.last(), Some(&Action::Exit(0)), "unless it may not wait");
+}
+
+#[test]
 fn usr2_is_refused_where_it_cannot_be_followed() {
     let last = |story: &Story| story.said.last().map(ToString::to_string).unwrap_or_default();
     let mut story = upgraded(plan(1));
@@ -140,6 +170,15 @@ fn an_heir_tells_its_parent_when_all_its_workers_are_ready_and_is_promoted_when_
         [Action::StartHeir(Generation(6))],
         "now it may have one of its own"
     );
+}
+
+#[test]
+fn an_heir_that_wants_fewer_workers_than_at_first_is_ready_with_those() {
+    let mut story = Story::born(plan(2), Birth { has_parent: true, ..Birth::default() });
+    let spawned = spawns(&story.when(Event::Tick));
+    assert_eq!(story.when(Event::Ready(spawned[0])), []);
+    let fewer = story.when(Event::Signal(Sig::Ttou));
+    assert_eq!(fewer, [term(spawned[1]), Action::ServeAdmin(true), Action::TellParent(Report::Ready)]);
 }
 
 #[test]
