@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command};
 
 use crate::harness::{PATIENCE, Sig, eventually, proc};
 use crate::subject::{Gunicorn, Rustcorn, Server, Setup, differs, processes_in};
@@ -36,7 +37,7 @@ fn a_pidfile_of_a_running_server_ends_the_start_with_1() {
 
 #[test]
 fn a_pidfile_of_a_server_that_is_gone_is_written_over() {
-    let gone = std::process::Command::new("true").spawn().and_then(|mut child| {
+    let gone = Command::new("true").spawn().and_then(|mut child| {
         child.wait()?;
         Ok(child.id())
     });
@@ -67,24 +68,32 @@ fn a_file_that_is_no_pidfile() {
 #[test]
 fn a_pidfile_whose_number_went_to_another_process() {
     let setup = Setup::new().set("pidfile = \"server.pid\"");
-    let mut other = std::process::Command::new("sleep").arg("300").spawn().expect("there is a sleep(1)");
-    rewrite_as_of_long_ago(&setup.dir.path().join("server.pid"), other.id());
+    let other = Neighbour(Command::new("sleep").arg("300").spawn().expect("there is a sleep(1)"));
+    write_as_of_long_ago(&setup.dir.path().join("server.pid"), other.0.id());
     let mut server = setup.launch();
     match differs("pidfile-stale") {
         Gunicorn => {
             assert_eq!(server.wait_for_exit(PATIENCE), 1);
-            server.log.wait(0, &format!("Already running on PID {}", other.id()), 1, PATIENCE);
+            server.log.wait(0, &format!("Already running on PID {}", other.0.id()), 1, PATIENCE);
         }
         Rustcorn => {
             server.settled(2);
             assert_eq!(pid_in(&server, "server.pid"), Some(server.pid()));
         }
     }
-    other.kill().and_then(|()| other.wait()).expect("it is our child");
+}
+
+/// A process that is no server. It ends with the scenario.
+struct Neighbour(Child);
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).expect("it is our child");
+    }
 }
 
 /// As it lies there after a power cut.
-fn rewrite_as_of_long_ago(path: &std::path::Path, pid: u32) {
+fn write_as_of_long_ago(path: &std::path::Path, pid: u32) {
     fs::write(path, format!("{pid}\n")).expect("the folder is ours");
     let file = fs::File::options().write(true).open(path).expect("it is there");
     let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
