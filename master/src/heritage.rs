@@ -26,6 +26,9 @@ use crate::listeners::Listener;
 const HANDOFF: &str = "RUSTCORN_HANDOFF";
 /// Where systemd's contract puts the first socket.
 const FIRST: RawFd = 3;
+/// A server has a few addresses, with a socket for each of at most 1024 workers. A number beyond that is a mistake, and not to be
+/// taken at its word.
+const MOST_SOCKETS: i32 = 65_536;
 /// Of the heritage that this program writes. It reads this and all before.
 const VERSION: u32 = 1;
 
@@ -184,6 +187,8 @@ pub(crate) enum HeritageError {
     NotForUs,
     /// The variable does not hold what it should.
     Variable,
+    /// `LISTEN_FDS` promises more sockets than anybody has.
+    TooMany(i32),
     /// The old master writes it in a way that only a newer program knows.
     Version(u32),
     /// The heritage does not read.
@@ -200,6 +205,9 @@ impl fmt::Display for HeritageError {
                 "{HANDOFF} is set, but for another process: it was inherited from a server; unset it to start one here"
             ),
             Self::Variable => write!(f, "cannot understand the variable {HANDOFF} that the old master sets"),
+            Self::TooMany(count) => {
+                write!(f, "LISTEN_FDS={count}: nobody hands over so many sockets; at most {MOST_SOCKETS} are taken")
+            }
             Self::Version(theirs) => write!(
                 f,
                 "the old master hands over with version {theirs}, this program understands up to {VERSION}: it is older than the \
@@ -227,6 +235,9 @@ impl Beginning {
     }
 
     fn of_activation(count: i32) -> Result<Self, HeritageError> {
+        if count > MOST_SOCKETS {
+            return Err(HeritageError::TooMany(count));
+        }
         let fds: Vec<RawFd> = (FIRST..FIRST.saturating_add(count)).collect();
         let taken = take_inherited(&fds).map_err(HeritageError::Descriptors)?;
         let listener = |(number, fd)| Listener::inherited(Address::Descriptor(number), vec![fd], None).map(Rc::new);
@@ -238,6 +249,9 @@ impl Beginning {
     }
 
     fn of_heir(handoff: &str, count: i32) -> Result<Self, HeritageError> {
+        if count > MOST_SOCKETS {
+            return Err(HeritageError::TooMany(count));
+        }
         let [lifeline, ready, heritage] = ["lifeline", "ready", "heritage"].map(|key| field(handoff, key));
         let (Some(lifeline), Some(ready), Some(heritage)) = (lifeline, ready, heritage) else {
             return Err(HeritageError::Variable);

@@ -157,6 +157,17 @@ fn a_descriptor_that_is_no_listening_socket_is_refused() {
     }
 }
 
+#[test]
+fn a_number_of_sockets_that_cannot_be_is_a_mistake_and_not_a_promise() {
+    let setup = Setup::hello();
+    setup.write();
+    let script = "LISTEN_FDS=2147483647 LISTEN_PID=$$ exec \"$@\"";
+    let output = setup.run_wrapped(&["sh", "-c", script, "sh"], &["app.toml"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("LISTEN_FDS=2147483647: nobody hands over so many sockets"), "{text}");
+}
+
 /// What systemd's variables say to somebody else is none of our business.
 #[test]
 fn sockets_for_another_process_are_left_alone() {
