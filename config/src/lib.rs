@@ -9,6 +9,7 @@
 mod address;
 mod app;
 mod cli;
+mod connection_rule;
 mod duration;
 mod endpoint;
 mod file;
@@ -29,6 +30,7 @@ mod tests;
 pub use address::{Address, StatsdHost};
 pub use app::{App, AppSpec};
 pub use cli::Usage;
+pub use connection_rule::Protocol;
 pub use endpoint::Endpoint;
 pub use handoff::Change;
 pub use invocation::{Invocation, Loaded, Mode, Origins};
