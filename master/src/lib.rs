@@ -49,6 +49,7 @@ fn print(text: &str) -> Result<u8, os_world::Refusal> {
 fn check(invocation: &Invocation, resolve: &Resolve) -> Result<String, os_world::Refusal> {
     let loaded = invocation.load()?;
     resolve(&loaded.settings.app)?;
+    rustcorn_tls::Material::load(&loaded, None)?;
     Ok(loaded.print_config())
 }
 

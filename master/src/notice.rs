@@ -22,6 +22,15 @@ pub enum Notice {
         /// As URLs.
         addresses: Vec<String>,
     },
+    /// What clients are shown from now on.
+    Certificate {
+        /// Its file.
+        path: String,
+        /// From when, or until when, it is valid, as the end of a sentence.
+        validity: String,
+        /// Whether that is so now.
+        good: bool,
+    },
     /// What the workers run.
     UsingWorker {
         /// The handler's or program's name.
@@ -194,6 +203,7 @@ impl Notice {
             | Self::ReloadRefused
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
+            | Self::Certificate { good: false, .. }
             | Self::StatsdTrouble { .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
@@ -253,6 +263,7 @@ impl fmt::Display for Notice {
             Self::Listening { addresses } => {
                 write!(f, "Listening at: {} ({})", addresses.join(","), std::process::id())
             }
+            Self::Certificate { path, validity, .. } => write!(f, "Certificate in {path} {validity}"),
             Self::UsingWorker { app, workers, threads: 1 } => write!(f, "Using worker: {app} ({workers} workers)"),
             Self::UsingWorker { app, workers, threads } => {
                 write!(f, "Using worker: {app} ({workers} workers, {threads} threads each)")

@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 
 use rustcorn_config::Settings;
 use rustcorn_sys::fd::take_inherited;
+use rustcorn_tls::Material;
 
 /// The environment variable that makes a process a worker.
 pub(crate) const VARIABLE: &str = "RUSTCORN_HANDOFF";
@@ -31,6 +32,8 @@ pub struct Handoff {
     pub(crate) lifeline: OwnedFd,
     pub(crate) ready: Ready,
     pub(crate) settings: Settings,
+    /// `None`: the server speaks no TLS.
+    pub(crate) tls: Option<Material>,
 }
 
 impl Handoff {
@@ -63,7 +66,7 @@ impl Handoff {
             .try_into()
             .expect("take_inherited gives as many as it was asked for");
         let ready = Ready(ready.into());
-        let settings = read_settings(settings).inspect_err(|error| ready.failed(&error.to_string()))?;
+        let (settings, tls) = read_settings(settings).inspect_err(|error| ready.failed(&error.to_string()))?;
         Ok(Self {
             slot: seats.slot,
             generation: seats.generation,
@@ -72,19 +75,23 @@ impl Handoff {
             lifeline,
             ready,
             settings,
+            tls,
         })
     }
 }
 
 /// Siblings share the file and with it the offset, so each reads by position.
-fn read_settings(fd: OwnedFd) -> Result<Settings, HandoffError> {
+fn read_settings(fd: OwnedFd) -> Result<(Settings, Option<Material>), HandoffError> {
     let file = File::from(fd);
     let unreadable = |error: io::Error| HandoffError::Settings(error.to_string());
     let length = file.metadata().map_err(unreadable)?.len();
     let mut text = vec![0; usize::try_from(length).expect("a length in memory")];
     file.read_exact_at(&mut text, 0).map_err(unreadable)?;
     let text = String::from_utf8(text).map_err(|error| HandoffError::Settings(error.to_string()))?;
-    Settings::from_toml(&text).map_err(HandoffError::Settings)
+    let settings = Settings::from_toml(&text).map_err(HandoffError::Settings)?;
+    // Whoever speaks no TLS need not read everything twice.
+    let tls = if settings.speaks_tls() { Material::from_toml(&text).map_err(HandoffError::Settings)? } else { None };
+    Ok((settings, tls))
 }
 
 /// The pipe on which a worker tells the master how its boot ended, and later that it leaves. It stays open until the worker is

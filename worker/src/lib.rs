@@ -7,9 +7,11 @@
 //! | `context` | what the application is given |
 //! | `run` | the serving core: accept, spawn, drain |
 //! | `accept` | the listening sockets |
-//! | `serve`, `io` | one connection: hyper, and the stream under it |
+//! | `protocols` | what a connection speaks, and how that is found out |
+//! | `serve`, `http2`, `io` | one connection of HTTP/1 or HTTP/2: hyper, and the stream under it |
+//! | `secure` | TLS in that stream |
 //! | `count` | requests on their way through the application, counted; its failures contained |
-//! | `registry` | open connections and their time limits |
+//! | `registry`, `multiplexed` | open connections and their time limits |
 //! | `shared` | what all of these share |
 //! | `timers` | heartbeat and sweep |
 //! | `drain` | the policy of leaving: no clock, no socket |
@@ -29,12 +31,16 @@ mod drain;
 #[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
 mod events;
 mod handoff;
+mod http2;
 mod io;
 mod lifeline;
 mod log;
+mod multiplexed;
 mod panics;
+mod protocols;
 mod registry;
 mod run;
+mod secure;
 mod serve;
 mod shared;
 mod telemetry;
@@ -49,6 +55,7 @@ pub use count::BoxError;
 #[cfg(feature = "tracing")]
 pub use events::tracing_layer;
 pub use handoff::{Handoff, HandoffError};
+pub use secure::Tls;
 #[doc(hidden)] // for the example that the app package ships; not part of what users are promised
 pub use telemetry::Companion;
 pub use telemetry::Route;

@@ -11,7 +11,9 @@ use std::time::Duration;
 use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::spawn::Image;
+use rustcorn_tls::Material;
 
+use super::tls;
 use crate::fleet::{Limits, Plan};
 use crate::listeners::{BindError, Listener, bind_all, without_number};
 use crate::notice::Notice;
@@ -92,8 +94,9 @@ pub type Resolve = Box<dyn Fn(&App) -> Result<Launch, Problems>>;
 #[derive(Debug)]
 pub(crate) struct Resources {
     pub(crate) settings: Settings,
-    /// The settings as the workers read them.
+    /// The settings as the workers read them, and what they need to speak TLS.
     pub(crate) handoff: OwnedFd,
+    pub(crate) tls: Option<Material>,
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
@@ -122,6 +125,7 @@ impl Resources {
         present: Option<&Self>,
     ) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
+        let tls = tls::load(&loaded, present)?;
         let settings = loaded.settings;
         let launch = resolve(&settings.app)?;
         let (path, args) = match &launch.program {
@@ -138,13 +142,14 @@ impl Resources {
             let text = format!("cannot run {}: {}", path.display(), without_number(&error));
             if args.is_some() { settings.app.problem("command", &text).into() } else { Refusal::from(text) }
         })?;
-        let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
+        let text = settings.to_toml() + &tls.as_ref().map_or_else(String::new, Material::to_toml);
+        let handoff = sealed_memfd("rustcorn-settings", text.as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
         let (sockets, admin) = present.map_or((&[][..], &[][..]), |of| (&of.listeners, of.admin.as_slice()));
         let admin = bind_all(settings.admin_bind.as_slice(), admin, ADMIN_BACKLOG, "--admin-bind")?.pop();
         let listeners = bind_all(&settings.bind, sockets, settings.backlog, "--bind")?;
-        Ok(Self { settings, handoff, listeners, admin, image, name: launch.name, args })
+        Ok(Self { settings, handoff, tls, listeners, admin, image, name: launch.name, args })
     }
 
     pub(crate) const fn plan(&self) -> Plan {
@@ -174,7 +179,8 @@ impl Resources {
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.listeners.iter().map(|listener| listener.url().to_owned()).collect()
+        let scheme = if self.tls.is_some() { "https://" } else { "http://" };
+        self.listeners.iter().map(|listener| listener.url().replacen("http://", scheme, 1)).collect()
     }
 }
 

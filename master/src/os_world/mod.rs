@@ -4,6 +4,7 @@ mod admin;
 mod children;
 mod generation;
 mod process;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -82,6 +83,7 @@ impl OsWorld {
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
         resources.say_admin();
+        resources.say_certificate(None);
         let mut world = Self {
             invocation,
             resolve,
@@ -236,9 +238,10 @@ impl OsWorld {
             Notice::SettingChanged { change: change.to_string() }.say();
         }
         let changed = |keys: &[&str]| changes.iter().any(|change| keys.contains(&change.key.as_str()));
-        if changed(&["bind"]) {
+        if old.urls() != new.urls() {
             Notice::Listening { addresses: new.urls() }.say();
         }
+        new.say_certificate(Some(&old));
         if changed(&["backlog"]) {
             for listener in &new.listeners {
                 complain(listener.set_backlog(new.settings.backlog), || {

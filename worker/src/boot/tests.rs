@@ -41,6 +41,7 @@ fn a_worker_says_when_it_is_ready_and_when_it_leaves() {
         scoreboard: board.fd().try_clone_to_owned().unwrap(),
         lifeline,
         ready: Ready(File::from(ready)),
+        tls: None,
         settings: Settings::defaults(),
     };
     let worker = std::thread::spawn(|| run_local(handoff, |_| async { Ok(App::default()) }));
