@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rustcorn_sys::socket::has_pending_bytes;
@@ -272,6 +272,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match ready!(Pin::new(&mut self.socket).poll_shutdown(cx)) {
+            // TLS says goodbye, to a client that has left already.
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
     }
 }

@@ -10,6 +10,8 @@
 //! | `stop` | TERM drains, INT is quick |
 //! | `reload` | HUP loses no request, or changes nothing |
 //! | `recycle` | max_requests and its like cost nobody anything |
+//! | `tls` | certificates: good, renewed, wrong, missing; clients that do what they should not |
+//! | `connections` | HTTP/2, websockets, old connections, and all of them while workers are replaced |
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
@@ -28,6 +30,7 @@ mod receiver;
 mod bad_input;
 mod boot;
 mod cli;
+mod connections;
 mod crash;
 mod deploy;
 mod leak;
@@ -41,6 +44,7 @@ mod sockets;
 mod start;
 mod statsd;
 mod stop;
+mod tls;
 mod trouble;
 mod workspace;
 

@@ -49,7 +49,10 @@ impl Server {
         let line =
             lines.iter().rev().find(|line| line.contains("Listening at: ")).expect("a server that listens says so");
         let list = line.split("Listening at: ").nth(1).and_then(|rest| rest.split(' ').next());
-        let url = list.and_then(|list| list.split(',').nth(number)).and_then(|url| url.strip_prefix("http://"));
+        let url = list
+            .and_then(|list| list.split(',').nth(number))
+            .and_then(|url| url.split_once("://"))
+            .map(|(_, address)| address);
         url.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no TCP address {number} in {line}"))
     }
 
@@ -116,6 +119,11 @@ impl Server {
     /// Writes this configuration, good or bad. [`Server::reconfigure`] goes on from the last good one.
     pub(crate) fn write_text(&self, text: &str) {
         self.setup.dir.write("app.toml", text);
+    }
+
+    /// Writes a file into the server's folder.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        self.setup.dir.write(name, text);
     }
 
     /// Puts a program into the server's folder.
