@@ -48,7 +48,7 @@ pub(crate) fn seat(keepalive: Duration, header_timeout: Duration) -> (Board, Arc
     seat_with(Waits { keepalive, header: header_timeout, ..Waits::default() })
 }
 
-fn seat_with(waits: Waits) -> (Board, Arc<Shared>) {
+pub(crate) fn seat_with(waits: Waits) -> (Board, Arc<Shared>) {
     let board = Board::create().unwrap();
     let writer = Writer::attach(board.fd().try_clone_to_owned().unwrap(), 0, Threads::One).unwrap();
     (board, Shared::new(writer, waits))

@@ -4,10 +4,11 @@ use std::net::TcpStream;
 
 use tokio_tungstenite::tungstenite::{Error, Message, client};
 
-use crate::harness::http2::{Http2, Outcome, run};
+use crate::harness::http2::{Http2, Outcome, Sender, run};
 use crate::harness::mix::{Mix, Target, Tls};
 use crate::harness::tls::Ca;
-use crate::harness::{PATIENCE, Server, Setup, Sig, eventually, full, proc};
+use crate::harness::{PATIENCE, Server, Setup, Sig, Sink, eventually, full, proc};
+use crate::receiver::{Health, Receiver};
 
 fn answered(body: &str) -> Outcome {
     Outcome::Answered(200, body.to_owned())
@@ -122,6 +123,53 @@ fn an_old_http2_connection_ends_in_order() {
         }
         assert!(requests > 10, "{requests}");
         conn.ended().await.expect("in order");
+    });
+}
+
+#[test]
+fn http2_on_many_threads_is_counted_like_everything_else() {
+    let sink = Sink::start();
+    let ca = Ca::new();
+    let statsd = format!("statsd_host = \"{}\"\nstatsd_interval = 0.05", sink.address);
+    let server = Setup::hello().tls(&ca.issue()).set(&format!("threads = 4\n{statsd}")).start();
+    let client = ca.client(None, &["h2"]);
+    let asked = run(async {
+        let mut asked = 0;
+        for _ in 0..4 {
+            let conn = Http2::open(server.address(), Some(&client)).await.expect("connected");
+            let user = |mut sender: Sender| async move {
+                for _ in 0..250 {
+                    assert_eq!(sender.send("GET", "/", "").await, answered("Hello World!"));
+                }
+                250
+            };
+            let (a, b, c) =
+                futures_util::future::join3(user(conn.sender()), user(conn.sender()), user(conn.sender())).await;
+            asked += a + b + c;
+        }
+        asked
+    });
+    let sums = sink.wait(PATIENCE, |sums| sums.counter("gunicorn.requests") >= asked);
+    assert_eq!((sums.counter("gunicorn.requests"), sums.counter("gunicorn.request.status.200")), (asked, asked));
+}
+
+#[test]
+fn spans_tell_the_version_and_the_scheme() {
+    let (receiver, ca) = (Receiver::start(Health::Well), Ca::new());
+    let server = Setup::hello().tls(&ca.issue()).set(&format!("otlp_endpoint = \"{}\"", receiver.url()));
+    let server = server.env("OTEL_BSP_SCHEDULE_DELAY", "50").start();
+    run(async {
+        let client = ca.client(None, &["h2"]);
+        let mut conn = Http2::open(server.address(), Some(&client)).await.expect("connected");
+        assert_eq!(conn.get("/").await, answered("Hello World!"));
+    });
+    receiver.wait_until("the span", |received| {
+        let spans = received.spans.iter().map(|(_, span)| &span.attributes);
+        let of = |key| move |attributes: &Vec<_>| crate::receiver::text(attributes, key);
+        let facts: Vec<_> = spans
+            .map(|all| ["network.protocol.version", "url.scheme", "server.address"].map(|key| of(key)(all)))
+            .collect();
+        facts == [["2", "https", "localhost"].map(|value| Some(value.to_owned()))]
     });
 }
 
