@@ -281,3 +281,15 @@ where
         self.poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_trusted;
+
+    #[test]
+    fn http2_without_tls_is_for_this_machine() {
+        let trusted = |peer: &str| is_trusted(Some(peer.parse().unwrap()));
+        assert!(is_trusted(None) && trusted("127.0.0.1:1") && trusted("[::1]:1") && trusted("[::ffff:127.1.2.3]:1"));
+        assert!(!trusted("10.0.0.1:1") && !trusted("[fe80::1]:1") && !trusted("[::ffff:10.0.0.1]:1"));
+    }
+}

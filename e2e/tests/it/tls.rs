@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::harness::client::Failure;
 use crate::harness::http2::{Http2, Outcome, run};
 use crate::harness::tls::{Ca, Pair, Session};
-use crate::harness::{Conn, PATIENCE, Server, Setup, Sig, Sink, eventually, proc};
+use crate::harness::{Conn, PATIENCE, Server, Setup, Sig, Sink, eventually, never, proc};
 
 /// A server with a certificate that the CA has signed.
 fn secure(setup: Setup) -> (Ca, Setup) {
@@ -61,6 +61,18 @@ fn an_idle_connection_is_closed_with_close_notify() {
     let mut conn = Session::open(server.address(), &http1(&ca)).expect("accepted").into_conn();
     assert!(!conn.get("/").expect("answered").closes());
     conn.wait_for_close().expect("in order");
+}
+
+#[test]
+fn a_response_is_sent_to_its_end_however_slowly_it_is_read() {
+    let (ca, setup) = secure(Setup::testapp().set("workers = 1\nkeepalive = 0.2"));
+    let server = setup.start();
+    let mut conn = Session::open(server.address(), &http1(&ca)).expect("accepted").into_conn();
+    let body = "x".repeat(16 << 20); // more than the kernel holds
+    conn.send("POST", "/echo", "", &body).expect("sent");
+    never("the server waits for its reader", Duration::from_millis(1500), || false);
+    assert!(conn.receive(false).expect("all of it").body == body);
+    conn.wait_for_close().expect("now it is idle");
 }
 
 #[test]
