@@ -21,8 +21,7 @@ use tower_service::Service;
 use crate::count::{BoxError, Counted, CountedBody, Handling, chain};
 use crate::io::Stream;
 use crate::log;
-use crate::multiplexed::Multiplexed;
-use crate::registry::{Connection, Phase};
+use crate::registry::{Connection, Multiplexed, Phase};
 
 /// A connection on which nothing has come for so long is asked whether anybody is there.
 const PING_EVERY: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@
 //! | `serve`, `http2`, `io` | one connection of HTTP/1 or HTTP/2: hyper, and the stream under it |
 //! | `secure` | TLS in that stream |
 //! | `count` | requests on their way through the application, counted; its failures contained |
-//! | `registry`, `multiplexed` | open connections and their time limits |
+//! | `registry` | open connections and their time limits |
 //! | `shared` | what all of these share |
 //! | `timers` | heartbeat and sweep |
 //! | `drain` | the policy of leaving: no clock, no socket |
@@ -35,7 +35,6 @@ mod http2;
 mod io;
 mod lifeline;
 mod log;
-mod multiplexed;
 mod panics;
 mod protocols;
 mod registry;
