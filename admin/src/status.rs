@@ -157,6 +157,7 @@ impl<'a> Status<'a> {
                 Phase::Stopping => "draining",
                 Phase::StoppingNow => "stopping",
                 Phase::Leaving => "leaving",
+                Phase::HandedOver => "handed over",
             },
             ready: ready.is_ok(),
             readiness: ready.unwrap_or_else(|reason| reason),

@@ -96,6 +96,9 @@ fn as_worker_or_master(
     if let Some(handoff) = rustcorn_admin::Handoff::from_env() {
         return rustcorn_admin::main(handoff);
     }
+    if rustcorn_master::is_heir() {
+        return rustcorn_master::main(std::env::args_os(), Box::new(resolve));
+    }
     match Handoff::from_env() {
         None => rustcorn_master::main(std::env::args_os(), Box::new(resolve)),
         Some(Ok(handoff)) => worker(handoff),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Port of a `bind` address that names none.
 const LISTEN_PORT: u16 = 8000;
@@ -23,18 +24,23 @@ pub enum Address {
     },
     /// A unix stream socket.
     Unix(PathBuf),
+    /// A listening socket that whoever started the server has opened as this descriptor.
+    Descriptor(i32),
 }
 
 impl Address {
     pub(crate) const ALLOWED: &str =
-        "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH (several: a list, or commas)";
+        "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT, unix:PATH or fd://N (several: a list, or commas)";
     /// The same where there can be only one.
-    pub(crate) const FORMS: &str = "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH";
+    pub(crate) const FORMS: &str = "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT, unix:PATH or fd://N";
 
     /// Reads the forms of gunicorn's `--bind`; the error is a sentence for a message.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with("fd://") {
-            return Err(format!("{text}: to take over an open descriptor is not supported; use {}", Self::ALLOWED));
+        if let Some(number) = text.strip_prefix("fd://") {
+            // 0 to 2 are standard input, output and error.
+            let number = number.parse().ok().filter(|number| *number >= 3);
+            let reason = "the number of a descriptor is 3 or more";
+            return number.map(Self::Descriptor).ok_or_else(|| refused(text, reason, Self::ALLOWED));
         }
         if let Some(path) = unix_path(text)? {
             return Ok(Self::Unix(path));
@@ -57,7 +63,16 @@ impl Address {
         match self {
             Self::Tcp { host, port } => joined(host, *port),
             Self::Unix(path) => format!("unix:{}", path.display()),
+            Self::Descriptor(number) => format!("fd://{number}"),
         }
+    }
+}
+
+/// Reads what [`Address::to_setting`] writes.
+impl FromStr for Address {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
     }
 }
 
@@ -65,7 +80,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { .. } => write!(f, "http://{}", self.to_setting()),
-            Self::Unix(_) => f.write_str(&self.to_setting()),
+            Self::Unix(_) | Self::Descriptor(_) => f.write_str(&self.to_setting()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What the settings of TLS and HTTP/2 accept, and what they must be together.
 
 use crate::input::Input;
-use crate::problem::did_you_mean;
 use crate::rule::{Rule, quoted};
 use crate::settings::Settings;
 
@@ -85,27 +84,6 @@ impl Rule<String> for FilePath {
             Some(text) if text.len() < 4096 && !text.contains(char::is_control) => Ok(text.to_owned()),
             _ => Err(input.refused(&self.allowed())),
         }
-    }
-
-    fn show(&self, value: &String) -> String {
-        quoted(value)
-    }
-}
-
-/// One of a few words.
-pub(crate) struct Choice(pub(crate) &'static [&'static str]);
-
-impl Rule<String> for Choice {
-    fn allowed(&self) -> String {
-        self.0.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" or ")
-    }
-
-    fn parse(&self, input: &Input) -> Result<String, String> {
-        let text = input.text().unwrap_or_default();
-        if self.0.contains(&text) {
-            return Ok(text.to_owned());
-        }
-        Err(input.refused(&self.allowed()) + &did_you_mean(text, self.0.iter().copied()))
     }
 
     fn show(&self, value: &String) -> String {

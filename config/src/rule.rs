@@ -355,6 +355,29 @@ impl Rule<String> for OneOf {
     }
 }
 
+/// One of some words.
+pub(crate) struct Choice(pub(crate) &'static [&'static str]);
+
+impl Rule<String> for Choice {
+    fn allowed(&self) -> String {
+        let words: Vec<String> = self.0.iter().map(|word| quoted(word)).collect();
+        words.join(" or ")
+    }
+
+    fn parse(&self, input: &Input) -> Result<String, String> {
+        match input.text() {
+            Some(text) if self.0.contains(&text) => Ok(text.to_owned()),
+            text => {
+                Err(input.refused(&self.allowed()) + &did_you_mean(text.unwrap_or_default(), self.0.iter().copied()))
+            }
+        }
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
 /// A TOML string.
 pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()

@@ -6,12 +6,13 @@ use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
-use crate::connection_rule::{Choice, FilePath, Protocol, Protocols};
+use crate::connection_rule::{FilePath, Protocol, Protocols};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::log_rule::{LogFormat, LogLevel};
 use crate::rule::{
-    Addresses, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words, Workers,
+    Addresses, Choice, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words,
+    Workers,
 };
 use crate::setting::{Apply, Fallback, Setting};
 use crate::size::Bytes;
@@ -65,7 +66,8 @@ settings! {
     bind: Vec<Address> = "127.0.0.1:8000", Addresses, "-b --bind" "ADDRESS", Workers,
         or "PORT" any_interface,
         "Addresses to listen on. Port 8000 where none is named, port 0 for one that the kernel chooses, no host for \
-         every IPv4 interface. Given several times, or with commas, for several addresses.";
+         every IPv4 interface. Given several times, or with commas, for several addresses. fd://N is a socket that is open \
+         already. Sockets that systemd hands over take the place of all of these.";
     backlog: u32 = "2048", Whole(1, 65_535), "--backlog" "N", Both,
         "Connections that may wait to be accepted, per address. The kernel lowers it to net.core.somaxconn without a word.";
     workers: usize = "auto", Workers(Whole(1, 1024)), "-w --workers" "N", Master,
@@ -105,6 +107,9 @@ settings! {
         "Workers beyond the wanted number that may run while old ones are replaced.";
     restart_backoff: Duration = "0.1", Time(0, 30 * SECOND), "--restart-backoff" "SECONDS", Master,
         "Wait before a worker that keeps dying is started again; doubles with each death up to 30 seconds, 0 turns it off.";
+    upgrade: String = "manual", Choice(&["manual", "auto"]), "--upgrade" "MODE", Master,
+        "Who ends an upgrade to a new program (SIGUSR2): manual, the operator, by a TERM to the old master or, to go back, to the \
+         new one; auto, the old master, once all workers of the new one are ready.";
     admin_bind: Option<Address> = "", MaybeAddress, "--admin-bind" "ADDRESS", Master,
         "Address of the admin process, which answers /livez, /readyz, /metrics and /status; one of the forms of bind, empty \
          for no such process. Anyone who can connect may look, so keep it off the internet.";

@@ -112,7 +112,7 @@ def cloud_monitoring():
                         {
                             "plotType": "LINE",
                             "targetAxis": "Y1",
-                            "legendTemplate": legend.replace("{{", "${metric.labels.").replace("}}", "}"),
+                            "legendTemplate": legend.replace("{{", "${labels.").replace("}}", "}"),  # as for all of PromQL
                             "timeSeriesQuery": {"prometheusQuery": expression, "unitOverride": UCUM[unit]},
                         }
                         for legend, expression in queries

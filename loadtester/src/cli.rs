@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::locust;
 use crate::overrides;
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::progress::Progress;
 use crate::report::{Report, csv, html, table};
 use crate::run;
@@ -116,6 +117,13 @@ impl Failure {
     }
 }
 
+/// Each user has a connection, and most shells allow 1024 of them at first: asks for as many as the system would give.
+pub(crate) fn raise_limits() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most); // where it is refused, connections say that there are too many
+    }
+}
+
 fn run_command(matches: &ArgMatches) -> Result<u8, Failure> {
     let what: &String = matches.get_one("scenario").expect("clap demands it");
     let is_url = what.contains("://");
@@ -141,13 +149,14 @@ fn run_command(matches: &ArgMatches) -> Result<u8, Failure> {
     };
     // What cannot be written is better known before the run than after it.
     let outputs = Outputs::open(matches).map_err(|problem| Failure::usage(problem.to_string()))?;
+    raise_limits();
     let progress = Progress::new(matches.get_flag("quiet"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::run(format!("cannot start: {error}")))?;
     let report = runtime
         .block_on(run::run(scenario, threads, progress))
         .map_err(|problem| Failure::usage(problem.to_string()))?;
-    outputs.write(&report).map_err(|problem| Failure::run(problem.to_string()))?;
+    outputs.write(&report).map_err(|problems| Failure::run(problems.to_string()))?;
     if report.unreachable() {
         let why = report.errors.first().map_or("", |error| error.message.as_str());
         return Err(Failure::run(format!("nobody could be reached: {why}")));
@@ -158,9 +167,8 @@ fn run_command(matches: &ArgMatches) -> Result<u8, Failure> {
 fn report_command(matches: &ArgMatches) -> Result<u8, Failure> {
     let path: &String = matches.get_one("result").expect("clap demands it");
     let report = Report::from_file(Path::new(path)).map_err(Failure::usage)?;
-    Outputs::open(matches)
-        .and_then(|outputs| outputs.write(&report))
-        .map_err(|problem| Failure::run(problem.to_string()))?;
+    let outputs = Outputs::open(matches).map_err(|problem| Failure::run(problem.to_string()))?;
+    outputs.write(&report).map_err(|problems| Failure::run(problems.to_string()))?;
     Ok(OK)
 }
 
@@ -184,13 +192,19 @@ impl Outputs {
         Ok(Self(files))
     }
 
-    /// Writes them, and the table to standard output.
-    fn write(self, report: &Report) -> Result<(), Problem> {
+    /// Writes the table to standard output, and the files. One that cannot be written takes none of the others with it: the run
+    /// is over, and this is all there is of it.
+    fn write(self, report: &Report) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        let mut note = |what: String, written: std::io::Result<()>| {
+            problems.extend(written.err().map(|error| Problem::general(format!("cannot write {what}: {error}"))));
+        };
+        note("the table".to_owned(), std::io::stdout().write_all(table(report).as_bytes()));
         for (path, mut file, render) in self.0 {
-            let written = file.set_len(0).and_then(|()| file.write_all(render(report).as_bytes()));
-            written.map_err(|error| Problem::general(format!("cannot write {}: {error}", path.display())))?;
+            // Only a file has something to truncate; a device or a pipe has not.
+            let emptied = file.metadata().and_then(|data| if data.is_file() { file.set_len(0) } else { Ok(()) });
+            note(path.display().to_string(), emptied.and_then(|()| file.write_all(render(report).as_bytes())));
         }
-        let written = std::io::stdout().write_all(table(report).as_bytes());
-        written.map_err(|error| Problem::general(format!("cannot write the table: {error}")))
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 }

@@ -69,12 +69,11 @@ pub async fn run(scenario: Scenario, threads: usize, mut progress: Progress) -> 
     };
     let stopped = begin.elapsed();
     let running = engine.users().iter().sum();
-    let cpu = engine.cpu_by_thread();
     let aborter = engine.aborter();
     let mut stop = std::pin::pin!(engine.stop(scenario.load.grace));
-    let last = loop {
+    let (last, cpu) = loop {
         tokio::select! {
-            last = &mut stop => break last,
+            stopped = &mut stop => break stopped,
             _ = interrupt.recv() => aborter.abort(),
             _ = terminate.recv() => aborter.abort(),
         }

@@ -4,6 +4,8 @@ use crate::report::{Report, count, time};
 
 /// A thread that uses more of a CPU than this has no room left.
 const BUSY: f64 = 90.0;
+/// The last second of a run may be a piece of some milliseconds, in which a thread is easily busy all the time; seconds.
+const PIECE: f64 = 0.2;
 /// A thread that stands in line for more than this share of the time is slowed down by others.
 const CROWDED: f64 = 10.0;
 /// A generator that takes its arrivals up later than this distorts what it measures; µs.
@@ -17,7 +19,7 @@ pub(crate) fn warnings(report: &Report, max_in_flight: u32) -> Vec<String> {
     let generator = &report.generator;
     let busiest = generator.cpu.iter().copied().fold(0.0, f64::max);
     // Seconds of a ramp count too: what was measured in them was measured by a generator at its limit.
-    let busy = report.seconds.iter().filter(|second| second.cpu > BUSY).count();
+    let busy = report.seconds.iter().filter(|second| second.length_s > PIECE && second.cpu > BUSY).count();
     if busiest > BUSY || busy * 10 > report.seconds.len() {
         warnings.push(format!(
             "the load generator was the limit, perhaps not the server: a thread used {busiest:.0} % of a CPU ({busy} of {} \
@@ -57,3 +59,6 @@ pub(crate) fn warnings(report: &Report, max_in_flight: u32) -> Vec<String> {
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests;

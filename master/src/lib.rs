@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod fleet;
+mod heritage;
 mod listeners;
 mod log_counts;
 pub mod notice;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use rustcorn_config::{Invocation, Mode};
 
+pub use heritage::is_heir;
 pub use os_world::{Launch, Program, Resolve};
 
 /// Everything a master does, from the command line (the program's name first) to the exit code: 0 stopped as asked, 1
@@ -54,8 +56,9 @@ fn check(invocation: &Invocation, resolve: &Resolve) -> Result<String, os_world:
 }
 
 fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal> {
-    let (mut world, plan) = os_world::OsWorld::start(invocation, resolve)?;
-    let mut fleet = fleet::Fleet::new(plan);
+    let beginning = heritage::Beginning::from_env().map_err(os_world::Refusal::from)?;
+    let (mut world, plan, birth) = os_world::OsWorld::start(invocation, resolve, beginning)?;
+    let mut fleet = fleet::Fleet::new(plan, birth);
     loop {
         // The master stays alive through anything but the loss of its own wait: workers are then told by the lifeline.
         let events =

@@ -1,5 +1,6 @@
 //! The listening sockets: bound once, kept open for the master's whole life, shared with every worker.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustcorn_config::Address;
-use rustcorn_sys::socket;
+use rustcorn_sys::fd::set_nonblocking;
+use rustcorn_sys::socket::{self, Place};
 
 /// One socket that accepts connections. Generations share it; when the last one that uses it goes, it is closed.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Listener {
     url: String,
     /// A unix path to remove in the end, with the file that was ours: somebody may have put another one there since.
     file: Option<(PathBuf, FileId)>,
+    /// Whether the file is ours alone to remove: not while another master uses it too, and never if others made it.
+    owns_file: Cell<bool>,
 }
 
 /// Device and inode: which file a path means.
@@ -58,6 +62,9 @@ impl fmt::Display for BindError {
             }
             (_, Address::Unix(_)) => "check the directory and its permissions, or choose another path with",
             (_, Address::Tcp { .. }) => "choose another address with",
+            (_, Address::Descriptor(_)) => {
+                "open a listening socket there before the start, or choose another address with"
+            }
         };
         let what = match error.kind() {
             ErrorKind::AddrInUse => "the address is in use".to_owned(),
@@ -74,21 +81,58 @@ pub(crate) fn without_number(error: &io::Error) -> String {
 }
 
 impl Listener {
-    fn bind(address: &Address, only_v6: bool, backlog: u32, flag: &'static str) -> Result<Self, BindError> {
+    fn bind(
+        address: &Address,
+        only_v6: bool,
+        backlog: u32,
+        flag: &'static str,
+        at_start: bool,
+    ) -> Result<Self, BindError> {
         let failed = |error| BindError { address: address.clone(), error, held: None, flag };
+        let owns_file = Cell::new(true);
         match address {
             Address::Tcp { host, port } => {
                 let resolved = resolve(host, *port).map_err(failed)?;
                 let fd = socket::listen_tcp(resolved, only_v6, backlog).map_err(failed)?;
                 let real = socket::local_address(&fd).map_err(failed)?;
-                Ok(Self { address: address.clone(), fd, url: format!("http://{real}"), file: None })
+                Ok(Self { address: address.clone(), fd, url: format!("http://{real}"), file: None, owns_file })
             }
             Address::Unix(path) => {
                 let fd = socket::listen_unix(path, backlog).map_err(failed)?;
                 let file = FileId::of(path).map(|id| (path.clone(), id));
-                Ok(Self { address: address.clone(), fd, url: address.to_string(), file })
+                Ok(Self { address: address.clone(), fd, url: address.to_string(), file, owns_file })
+            }
+            // Later the number may be that of any descriptor of this process.
+            Address::Descriptor(_) if !at_start => Err(failed(io::Error::new(
+                ErrorKind::Unsupported,
+                "only a start can take over a descriptor, no reload",
+            ))),
+            Address::Descriptor(number) => {
+                let fd = socket::adopt_listener(*number).map_err(failed)?;
+                Self::inherited(address.clone(), fd).map_err(failed)
             }
         }
+    }
+
+    /// A socket that somebody else opened. If it has a file, that is theirs until [`Self::own_file`].
+    pub(crate) fn inherited(address: Address, fd: OwnedFd) -> io::Result<Self> {
+        set_nonblocking(fd.as_fd())?;
+        let (url, path) = match socket::place(fd.as_fd())? {
+            Place::Tcp(real) => (format!("http://{real}"), None),
+            Place::Unix(Some(path)) => (format!("unix:{}", path.display()), Some(path)),
+            Place::Unix(None) => ("unix:".to_owned(), None),
+        };
+        let file = path.and_then(|path| FileId::of(&path).map(|id| (path, id)));
+        Ok(Self { address, fd, url, file, owns_file: Cell::new(false) })
+    }
+
+    /// Whether its file, if it has one, is this master's to remove. What was opened by whoever started the server never is.
+    pub(crate) fn own_file(&self, ours: bool) {
+        self.owns_file.set(ours && !matches!(self.address, Address::Descriptor(_)));
+    }
+
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -101,9 +145,7 @@ impl Listener {
 
     /// Connections that wait to be accepted; `None` for a unix socket, which cannot tell.
     pub(crate) fn waiting(&self) -> Option<u64> {
-        let tcp = matches!(self.address, Address::Tcp { .. });
-        let waiting = || socket::accept_queue(self.fd.as_fd()).ok();
-        tcp.then(waiting).flatten().map(u64::from)
+        socket::accept_queue(self.fd.as_fd()).ok().map(u64::from)
     }
 
     /// From now on nobody can connect, whichever process holds the socket.
@@ -121,6 +163,7 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some((path, id)) = &self.file
+            && self.owns_file.get()
             && FileId::of(path).as_ref() == Some(id)
         {
             // Removed by somebody else in this moment: then there is nothing to remove.
@@ -137,12 +180,13 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Sockets for all `addresses`: those of `present` that are still wanted, untouched, and new ones for the rest. An error
-/// leaves everything as it was; it names the `flag` of the setting they are from.
+/// leaves everything as it was; it names the `flag` of the setting they are from. Only `at_start` can a descriptor be taken over.
 pub(crate) fn bind_all(
     addresses: &[Address],
     present: &[Rc<Listener>],
     backlog: u32,
     flag: &'static str,
+    at_start: bool,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
     let mut spare = present.to_vec();
     let mut listeners = Vec::new();
@@ -150,7 +194,8 @@ pub(crate) fn bind_all(
         let listener = match spare.iter().position(|listener| listener.address == *address) {
             Some(index) => spare.swap_remove(index), // each once: with port 0 an address can stand there twice
             None => {
-                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), backlog, flag);
+                let only_v6 = shares_port_with_v4(address, addresses);
+                let bound = Listener::bind(address, only_v6, backlog, flag, at_start);
                 Rc::new(bound.map_err(|error| BindError { held: same_port(address, present), ..error })?)
             }
         };
@@ -162,7 +207,7 @@ pub(crate) fn bind_all(
 fn port(address: &Address) -> Option<u16> {
     match address {
         Address::Tcp { port, .. } if *port != 0 => Some(*port),
-        Address::Tcp { .. } | Address::Unix(_) => None,
+        Address::Tcp { .. } | Address::Unix(_) | Address::Descriptor(_) => None,
     }
 }
 

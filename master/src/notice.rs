@@ -143,6 +143,36 @@ pub enum Notice {
         /// The generation that goes on serving.
         kept: Generation,
     },
+    /// USR2 that cannot be followed.
+    UpgradeRefused(&'static str),
+    /// USR2: the new master's process exists.
+    Upgrading {
+        /// Its process.
+        pid: Pid,
+    },
+    /// All workers of the new master are ready.
+    Upgraded {
+        /// The new master.
+        pid: Pid,
+        /// Whether this one goes by itself.
+        leaves: bool,
+    },
+    /// The new master did not come to serve.
+    UpgradeFailed {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The new master served, and is gone.
+    HeirGone {
+        /// Its process.
+        pid: Pid,
+        /// How it ended.
+        fate: Fate,
+    },
+    /// The old master is gone.
+    Promoted,
+    /// WINCH.
+    StoppingWorkers,
     /// INT or QUIT during a graceful stop.
     QuickShutdown,
     /// The last worker is gone.
@@ -201,6 +231,8 @@ impl Notice {
             Self::SignalIgnored(_)
             | Self::BackingOff { .. }
             | Self::ReloadRefused
+            | Self::UpgradeRefused(_)
+            | Self::HeirGone { .. }
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
             | Self::Certificate { good: false, .. }
@@ -210,6 +242,7 @@ impl Notice {
             | Self::WorkerFailedToBoot { .. }
             | Self::BootTimeout { .. }
             | Self::ReloadFailed { .. }
+            | Self::UpgradeFailed { .. }
             | Self::StopReason { .. }
             | Self::ShuttingDown { failed: true } => Level::Error,
             Self::WorkerSignalled { number, .. } => match *number {
@@ -272,10 +305,9 @@ impl fmt::Display for Notice {
             Self::SignalIgnored(Sig::Usr1) => {
                 f.write_str("SIGUSR1 ignored. The log goes to standard error: there is no file to reopen")
             }
-            Self::SignalIgnored(Sig::Usr2) => {
-                f.write_str("SIGUSR2 ignored. This version cannot replace the running master; HUP replaces the workers")
+            Self::SignalIgnored(Sig::Winch) => {
+                f.write_str("SIGWINCH ignored. Not daemonized: it may be a terminal that was resized")
             }
-            Self::SignalIgnored(Sig::Winch) => f.write_str("SIGWINCH ignored. Not daemonized"),
             Self::SignalIgnored(sig) => write!(f, "Signal {sig} ignored"),
             Self::WorkerReady { slot, pid, generation } => {
                 write!(f, "Worker ready (pid: {pid}, slot: {slot}, generation: {generation})")
@@ -322,6 +354,31 @@ impl fmt::Display for Notice {
             Self::ReloadFailed { reason, kept } => {
                 write!(f, "Reload failed: {reason}; generation {kept} goes on serving, nothing was changed")
             }
+            Self::UpgradeRefused(why) => write!(f, "USR2 signal ignored. {why}"),
+            Self::Upgrading { pid } => write!(f, "Upgrade: a new master is starting (pid: {pid})"),
+            Self::Upgraded { pid, leaves: true } => {
+                write!(f, "Upgrade: the new master serves (pid: {pid}); this one leaves")
+            }
+            Self::Upgraded { pid, leaves: false } => write!(
+                f,
+                "Upgrade: the new master serves beside this one (pid: {pid}); TERM to this one ({}) ends the upgrade, TERM to \
+                 the new one goes back",
+                std::process::id()
+            ),
+            Self::UpgradeFailed { reason } => {
+                write!(f, "Upgrade failed: {reason}; this master goes on serving, nothing was changed")
+            }
+            Self::HeirGone { pid, fate } => {
+                write!(f, "Upgrade: the new master (pid: {pid}) ")?;
+                match fate {
+                    Fate::Code(code) => write!(f, "exited with code {code}")?,
+                    Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
+                    Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
+                }
+                f.write_str("; this one serves alone again")
+            }
+            Self::Promoted => f.write_str("Master has been promoted."),
+            Self::StoppingWorkers => f.write_str("graceful stop of workers"),
             Self::QuickShutdown => f.write_str("Quick shutdown requested"),
             Self::ShuttingDown { .. } => f.write_str("Shutting down: Master"),
             Self::StopReason { app_refused: true } => f.write_str("Reason: App failed to load."),

@@ -47,6 +47,8 @@ pub enum Phase {
     StoppingNow = 2,
     /// Stop, but the sockets belong to somebody else now (systemd, an upgraded master): never shut them down.
     Leaving = 3,
+    /// Another master serves the same sockets. A worker that is told to go is being replaced, as in [`Self::Running`].
+    HandedOver = 4,
 }
 
 impl Phase {
@@ -55,6 +57,7 @@ impl Phase {
             1 => Self::Stopping,
             2 => Self::StoppingNow,
             3 => Self::Leaving,
+            4 => Self::HandedOver,
             _ => Self::Running,
         }
     }

@@ -96,6 +96,19 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(hard)
 }
 
+/// The working directory as a descriptor, so that somebody can be started in it whatever it is later.
+pub fn working_directory() -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
+}
+
+/// Whether this process has a controlling terminal (tty(4)), which sends it signals of its own accord.
+#[must_use]
+pub fn has_terminal() -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    nix::fcntl::open("/dev/tty", flags, nix::sys::stat::Mode::empty()).is_ok()
+}
+
 /// The number of a descriptor, to tell another process where it will find it.
 #[must_use]
 pub fn number(fd: &impl AsFd) -> RawFd {

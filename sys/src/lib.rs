@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod fd;
 pub mod log;
+pub mod notify;
 pub mod pid;
 pub mod procfs;
 pub mod signal;

@@ -52,6 +52,39 @@ pub fn set_backlog(listener: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     SockRef::from(&listener).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
+/// A copy of a listening socket that the process that started us left open as descriptor `number`, close-on-exec and
+/// non-blocking; the number itself is left alone. To be asked before anything of our own can have the number.
+///
+/// # Errors
+/// It is not open, or no stream socket that listens.
+pub fn adopt_listener(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: only borrowed for these calls; a number that is not open yields EBADF.
+    let given = unsafe { BorrowedFd::borrow_raw(number) };
+    let socket: Socket = given.try_clone_to_owned()?.into();
+    if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no socket that listens"));
+    }
+    // Not for our children, who get copies of ours where they are told to look for them.
+    nix::fcntl::fcntl(given, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Where a listening socket listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A path, or none in the abstract namespace.
+    Unix(Option<std::path::PathBuf>),
+}
+
+/// Asks a listening socket for its address (getsockname(2)).
+pub fn place(listener: BorrowedFd<'_>) -> io::Result<Place> {
+    let address = SockRef::from(&listener).local_addr()?;
+    Ok(address.as_socket().map_or_else(|| Place::Unix(address.as_pathname().map(Into::into)), Place::Tcp))
+}
+
 /// The address a TCP listener really has: with port 0 the kernel chose one.
 pub fn local_address(listener: &OwnedFd) -> io::Result<SocketAddr> {
     TcpListener::from(listener.try_clone()?).local_addr()

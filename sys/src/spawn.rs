@@ -47,8 +47,22 @@ pub struct Command<'a> {
     pub env: &'a [CString],
     /// Descriptors the child finds from 3 on, in this order. It gets no others.
     pub fds: &'a [BorrowedFd<'a>],
+    /// What it is to us.
+    pub kin: Kin,
+    /// Its working directory; `None`: ours.
+    pub folder: Option<BorrowedFd<'a>>,
     /// Where a failed exec is reported as `EXEC=<errno>\n`: the write end of the worker's ready pipe.
     pub report: BorrowedFd<'a>,
+}
+
+/// What a child is to its parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kin {
+    /// It ends when its parent does, and is in a process group of its own: a Ctrl-C at the terminal reaches the parent alone,
+    /// which then decides.
+    Ward,
+    /// It will take its parent's place: it lives on, where the parent lived.
+    Heir,
 }
 
 /// A process we started and have not reaped.
@@ -74,8 +88,8 @@ pub const EXEC_FAILED: i32 = 127;
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// Starts a child: own process group (a Ctrl-C at the terminal reaches the master alone, which then decides), SIGTERM when
-/// its parent dies, no blocked signals, default actions.
+/// Starts a child: no blocked signals, default actions; a [`Kin::Ward`] in its own process group and with SIGTERM when its
+/// parent dies.
 ///
 /// The caller must be single-threaded: between fork and exec only the calling thread exists in the child.
 pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
@@ -119,7 +133,10 @@ impl Plan<'_> {
     unsafe fn exec(&self, moved: &mut [RawFd]) -> ! {
         // SAFETY: system calls on integers and on memory that lives until exec; each is async-signal-safe (signal-safety(7)).
         unsafe {
-            libc::setpgid(0, 0);
+            let ward = self.command.kin == Kin::Ward;
+            if ward {
+                libc::setpgid(0, 0);
+            }
             // An ignored hang-up (nohup) stays ignored; KILL and STOP refuse, which is harmless.
             for number in (1..32).filter(|number| *number != libc::SIGHUP) {
                 libc::signal(number, libc::SIG_DFL);
@@ -127,7 +144,9 @@ impl Plan<'_> {
             let mut none = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            if ward {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            }
             // The parent may have died before the line above: then nobody would ever tell us.
             if libc::getppid() != self.parent.as_raw() {
                 libc::_exit(0);
@@ -137,7 +156,8 @@ impl Plan<'_> {
             // Out of the way first, so that placing one does not overwrite another that is still to be placed.
             let report = libc::fcntl(self.command.report.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
             let image = libc::fcntl(self.command.image.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
-            if image >= 0 && self.place(moved) {
+            let there = self.command.folder.is_none_or(|folder| libc::fchdir(folder.as_raw_fd()) == 0);
+            if there && image >= 0 && self.place(moved) {
                 if self.command.image.script {
                     libc::fcntl(image, libc::F_SETFD, 0);
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::fd::{pipe, read_some, sealed_memfd, set_nonblocking, wait_readable};
 use crate::signal::{Sig, name};
-use crate::spawn::{Command, Exit, Image, reap, spawn};
+use crate::spawn::{Command, Exit, Image, Kin, reap, spawn};
 use crate::{Monotonic, Pid, socket};
 
 /// Between fork and exec a child holds a copy of every descriptor of this process. A test that forks, or to which it matters
@@ -30,7 +30,8 @@ fn read_all(fd: OwnedFd) -> String {
 fn run(image: &Image, args: &[&str], fds: &[&OwnedFd], report: &OwnedFd) -> crate::spawn::Child {
     let args: Vec<_> = args.iter().map(|a| c(a)).collect();
     let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-    spawn(&Command { image, args: &args, env: &[c("COLOUR=blue")], fds: &fds, report: report.as_fd() }).unwrap()
+    let (env, report) = (&[c("COLOUR=blue")], report.as_fd());
+    spawn(&Command { image, args: &args, env, fds: &fds, kin: Kin::Ward, folder: None, report }).unwrap()
 }
 
 fn end_of(child: &crate::spawn::Child) -> Exit {

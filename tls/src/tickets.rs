@@ -40,11 +40,15 @@ impl TicketSecret {
         Some(Self(secret))
     }
 
-    pub(crate) fn to_hex(&self) -> String {
+    /// For a master or a worker that comes after.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+    /// Reads what [`Self::to_hex`] wrote.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
         if text.len() != 2 * size_of::<Self>() {
             return None;
         }

@@ -81,7 +81,7 @@ impl Drain {
     /// What to do at `now`, when the master is in `phase` and `connections` are open. To be asked again whenever one of these
     /// may have changed.
     pub(crate) fn step(&mut self, now: Monotonic, phase: Phase, connections: usize) -> Order {
-        if phase != Phase::Running && self.full_stop.is_none() {
+        if !matches!(phase, Phase::Running | Phase::HandedOver) && self.full_stop.is_none() {
             self.full_stop = Some(now);
         }
         let Some(stopped) = self.stopped_accepting else {

@@ -84,7 +84,7 @@ impl Client {
         match self {
             Self::Loadtester(_) => first(after("GET /")?),
             Self::Wrk => wrk::requests(output),
-            Self::Oha => Some(first(after("Requests/sec:")?)? * first(after("Total:")?)?),
+            Self::Oha => first(after("[200]")?),
             Self::Locust => first(after("Aggregated")?),
         }
     }

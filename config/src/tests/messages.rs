@@ -59,8 +59,8 @@ fn a_wrong_type() {
 
 #[test]
 fn an_address_or_none() {
-    let forms = "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH, or nothing";
-    for wrong in ["\"127.0.0.1:1,127.0.0.1:2\"", "9000", "\"fd://3\""] {
+    let forms = "HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT, unix:PATH or fd://N, or nothing";
+    for wrong in ["\"127.0.0.1:1,127.0.0.1:2\"", "9000"] {
         assert_eq!(
             line(&format!("admin_bind = {wrong}")),
             format!("app.toml:1: admin_bind: {wrong} is not allowed; use {forms}")
@@ -128,7 +128,8 @@ fn a_key_twice() {
 
 #[test]
 fn a_bad_address() {
-    let allowed = "use HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH (several: a list, or commas)";
+    let allowed =
+        "use HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT, unix:PATH or fd://N (several: a list, or commas)";
     let bind = |text: &str| line(&format!("bind = {text}"));
     assert_eq!(
         bind("\"localhost:http\""),
@@ -145,8 +146,8 @@ fn a_bad_address() {
         format!("app.toml:1: bind: \"8000\" is not allowed (a port alone is written with a colon in front); {allowed}")
     );
     assert_eq!(
-        bind("\"fd://3\""),
-        format!("app.toml:1: bind: fd://3: to take over an open descriptor is not supported; {allowed}")
+        bind("\"fd://2\""),
+        format!("app.toml:1: bind: \"fd://2\" is not allowed (the number of a descriptor is 3 or more); {allowed}")
     );
     assert_eq!(bind("8000"), format!("app.toml:1: bind: 8000 is not allowed; {allowed}"));
     assert_eq!(bind("[]"), format!("app.toml:1: bind: an empty list is not allowed; {allowed}"));
@@ -156,7 +157,7 @@ fn a_bad_address() {
 #[test]
 fn all_layers_at_once_in_order() {
     let env = [("RUSTCORN_WORKERS", "0"), ("PORT", "http"), ("RUSTCORN_CMD_ARGS", "-t x --max-surge 0")];
-    let all = complaints("workers = 0\nwokers = 1\n[app]\nhandler = 1\n", &env, "-w many --drain-delay -1 -b fd://4");
+    let all = complaints("workers = 0\nwokers = 1\n[app]\nhandler = 1\n", &env, "-w many --drain-delay -1 -b fd://x");
     let time = "seconds, such as 10, 0.5, \"500ms\" or \"2m\"";
     assert_eq!(
         all,
@@ -168,8 +169,8 @@ fn all_layers_at_once_in_order() {
             "environment RUSTCORN_WORKERS: 0 is not allowed; use a number from 1 to 1024 or \"auto\"",
             "environment RUSTCORN_CMD_ARGS --timeout: x is not allowed; use 0 (off) or a time from 1 to 86400 seconds, such as 10, 1.5 or \"2m\"",
             "environment RUSTCORN_CMD_ARGS --max-surge: 0 is not allowed; use a number from 1 to 1024",
-            "command line --bind: fd://4: to take over an open descriptor is not supported; use HOST:PORT, HOST, :PORT, \
-             [IPV6]:PORT, tcp://HOST:PORT or unix:PATH (several: a list, or commas)",
+            "command line --bind: \"fd://x\" is not allowed (the number of a descriptor is 3 or more); use HOST:PORT, HOST, \
+             :PORT, [IPV6]:PORT, tcp://HOST:PORT, unix:PATH or fd://N (several: a list, or commas)",
             "command line --workers: many is not allowed; use a number from 1 to 1024 or \"auto\"",
             &format!("command line --drain-delay: -1 is not allowed; use a time from 0 to 3600 {time}"),
         ]

@@ -39,6 +39,7 @@ fn forms_of_bind() {
         ("unix:/run/a.sock", "unix:/run/a.sock"),
         ("unix:///run/a.sock", "unix:/run/a.sock"),
         ("unix:a.sock", "unix:a.sock"),
+        ("fd://3", "fd://3"),
     ];
     for (text, shown) in forms {
         let address = Address::parse(text).unwrap();
@@ -72,7 +73,10 @@ fn no_forms_of_bind() {
         "unix:",
         "unix://",
         "unix:/a\0b",
-        "fd://3",
+        "fd://2",
+        "fd://",
+        "fd://-1",
+        "fd://a",
         &long,
     ];
     for text in bad {

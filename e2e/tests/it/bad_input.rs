@@ -73,7 +73,7 @@ fn values_that_are_not_allowed() {
     let setup = Setup::hello().without("bind").set("bind = \"127.0.0.1:0\"\nworkers = 0");
     refused(&setup, 1, words);
     let words = "Error: app.toml:3: bind: \"nonsense:99999\" is not allowed (the port is a number from 0 to 65535); use \
-                 HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT or unix:PATH (several: a list, or commas)\n";
+                 HOST:PORT, HOST, :PORT, [IPV6]:PORT, tcp://HOST:PORT, unix:PATH or fd://N (several: a list, or commas)\n";
     refused(&Setup::hello().set("bind = \"nonsense:99999\""), 1, words);
 }
 

@@ -123,11 +123,7 @@ fn what_selects_finds_pods_and_what_names_a_port_finds_it() {
     let all = Manifests::read();
     let pods = all.pods();
     let selected = |selector: &Value| -> Vec<&Value> {
-        let wanted = selector.as_object().expect("labels");
-        pods.iter()
-            .filter(|pod| wanted.iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value))
-            .copied()
-            .collect()
+        pods.iter().filter(|pod| carries(&pod["metadata"]["labels"], selector)).copied().collect()
     };
     let mut checked = 0;
     for (kind, path) in [
@@ -173,6 +169,83 @@ fn what_selects_finds_pods_and_what_names_a_port_finds_it() {
     all.find("ClusterRole", string(&role["name"]));
     all.find("ServiceAccount", string(&all.pod_spec("DaemonSet", "otel-collector")["serviceAccountName"]));
     all.find("PriorityClass", string(&all.pod_spec("DaemonSet", "otel-collector")["priorityClassName"]));
+}
+
+fn carries(labels: &Value, wanted: &Value) -> bool {
+    wanted.as_object().expect("labels").iter().all(|(key, value)| labels[key] == *value)
+}
+
+#[test]
+fn policies_let_in_pods_that_exist_and_pods_spread_from_their_like() {
+    let all = Manifests::read();
+    let job = yaml("k8s/verify/job.yaml");
+    let mut checked = 0;
+    for policy in all.of("NetworkPolicy") {
+        let peers = entries(&policy["spec"]["ingress"]).iter().flat_map(|rule| entries(&rule["from"]));
+        for peer in peers.filter(|peer| peer["podSelector"].is_object()) {
+            let elsewhere = &peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
+            let namespace = elsewhere.as_str().unwrap_or_else(|| string(&policy["metadata"]["namespace"]));
+            let jobs =
+                (job["metadata"]["namespace"] == namespace).then_some(&job["spec"]["template"]["metadata"]["labels"]);
+            let mut labels = all.labels_in(namespace).chain(jobs);
+            let wanted = &peer["podSelector"]["matchLabels"];
+            assert!(labels.any(|labels| carries(labels, wanted)), "nobody in {namespace} is {wanted}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 3, "collector and verify at the sidecar, workers at Locust's master");
+    let pod = &all.find("Deployment", "rustcorn")["spec"]["template"];
+    let spread = entries(&pod["spec"]["topologySpreadConstraints"]);
+    assert_eq!(spread.len(), 2, "zones and nodes");
+    for constraint in spread {
+        assert!(carries(&pod["metadata"]["labels"], &constraint["labelSelector"]["matchLabels"]), "{constraint}");
+    }
+}
+
+#[test]
+fn services_that_are_called_by_name_have_that_port() {
+    let all = Manifests::read();
+    let serves = |namespace: &str, name: &str, port: i64| {
+        let service = all.find("Service", name);
+        let ports = entries(&service["spec"]["ports"]);
+        assert_eq!(service["metadata"]["namespace"], namespace, "{name}");
+        assert!(ports.iter().any(|entry| entry["port"] == port), "{name} has no port {port}");
+    };
+    let mut checked = 0;
+    for file in ["skaffold.yaml", "k8s/base/locust/master.yaml", "k8s/base/locust/scenario.toml"] {
+        let text = read(file);
+        for url in text.split("http://").skip(1) {
+            let (host, rest) = url.split_once(".svc.cluster.local").unwrap_or_else(|| panic!("{file}: {url}"));
+            let (name, namespace) = host.split_once('.').expect("a name and a namespace");
+            let port = rest.strip_prefix(':').map_or("80", |rest| rest.split(['/', '"']).next().expect("a port"));
+            serves(namespace, name, port.parse().expect("a number"));
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 4, "two that verify asks, and whom Locust loads, twice");
+
+    let skaffold = yaml("skaffold.yaml");
+    for forward in entries(&skaffold["portForward"]) {
+        serves(string(&forward["namespace"]), string(&forward["resourceName"]), number(&forward["port"]));
+    }
+    for test in entries(&skaffold["verify"]) {
+        let job = yaml(string(&test["executionMode"]["kubernetesCluster"]["jobManifestPath"]));
+        let image = &job["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(test["container"]["image"], *image, "one version of it");
+    }
+}
+
+#[test]
+fn skaffold_has_a_profile_for_each_place() {
+    let skaffold = yaml("skaffold.yaml");
+    let profiles = entries(&skaffold["profiles"]);
+    let names: Vec<_> = profiles.iter().map(|profile| string(&profile["name"])).collect();
+    assert_eq!(names, ["gcb", "autopilot", "local"]);
+    assert!(profiles[0]["build"]["googleCloudBuild"].is_object());
+    let paths = profiles.iter().chain([&skaffold]).flat_map(|part| strings(&part["manifests"]["kustomize"]["paths"]));
+    let paths: Vec<_> = paths.collect();
+    assert_eq!(paths, ["k8s/overlays/autopilot", "k8s/overlays/local", "k8s/overlays/gke"]);
+    assert!(paths.iter().all(|path| workspace().join(path).join("kustomization.yaml").is_file()));
 }
 
 #[test]

@@ -9,6 +9,9 @@
 //! | `sockets` | TCP and unix sockets |
 //! | `stop` | TERM drains, INT is quick |
 //! | `reload` | HUP loses no request, or changes nothing |
+//! | `upgrade` | USR2 replaces the master itself, or changes nothing; WINCH |
+//! | `matrix` | every signal in every state of the master |
+//! | `activation` | systemd hands sockets over, and hears how the server is |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `tls` | certificates: good, renewed, wrong, missing; clients that do what they should not |
 //! | `connections` | HTTP/2, websockets, old connections, and all of them while workers are replaced |
@@ -27,6 +30,7 @@ mod harness;
 #[path = "../../../app/tests/otlp/receiver.rs"]
 mod receiver;
 
+mod activation;
 mod bad_input;
 mod boot;
 mod cli;
@@ -36,6 +40,7 @@ mod deploy;
 mod leak;
 mod limits;
 mod logs;
+mod matrix;
 mod pid1;
 mod recycle;
 mod reload;
@@ -46,6 +51,7 @@ mod statsd;
 mod stop;
 mod tls;
 mod trouble;
+mod upgrade;
 mod workspace;
 
 /// Where the receiver looks for it.

@@ -228,15 +228,15 @@ fn a_reload_with_a_bad_certificate_changes_nothing() {
         ("cert.pem", String::new(), "app.toml:4: certfile: there is no certificate in cert.pem"),
     ];
     for (name, text, reason) in spoilt {
-        server.write(name, &text);
+        server.write_file(name, &text);
         let line = server.reload();
         assert!(line.contains(&format!("Reload failed: {reason}")), "{line}");
-        server.write("cert.pem", &good.certificate);
-        server.write("key.pem", &good.key);
+        server.write_file("cert.pem", &good.certificate);
+        server.write_file("key.pem", &good.key);
     }
     let old = ca.issue_until(2001);
-    server.write("cert.pem", &old.certificate);
-    server.write("key.pem", &old.key);
+    server.write_file("cert.pem", &old.certificate);
+    server.write_file("key.pem", &old.key);
     let line = server.reload();
     let reason = "certfile: the certificate in cert.pem has expired at 2001-01-01T00:00:00Z; the one in use is good";
     assert!(line.contains(reason), "{line}");
@@ -259,8 +259,8 @@ fn a_renewed_certificate_is_served_after_a_reload_and_costs_no_request() {
     for round in 1..=3 {
         let (workers, renewed) = (server.settled(2), ca.issue());
         assert_ne!(shown(&server, &ca), der(&renewed));
-        server.write("cert.pem", &renewed.certificate);
-        server.write("key.pem", &renewed.key);
+        server.write_file("cert.pem", &renewed.certificate);
+        server.write_file("key.pem", &renewed.key);
         assert!(server.reload().contains("Reloaded"));
         server.log.wait(0, "Certificate in cert.pem is valid until", round + 1, PATIENCE);
         eventually("the last response", PATIENCE, || {

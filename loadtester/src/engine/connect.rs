@@ -8,6 +8,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -24,18 +25,28 @@ use crate::problem::Problem;
 use crate::scenario::{Host, Scenario, Version};
 use crate::stats::ErrorKind;
 
+/// A name one of whose addresses was not reached is looked up again, but not more often than this.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
+
 /// Opens the connections of one thread.
 pub(crate) struct Connector {
     tls: RefCell<Option<Arc<ClientConfig>>>,
-    /// Addresses of names. Forgotten when a connection fails, so that a change is noticed.
-    addresses: RefCell<HashMap<(String, u16), Vec<SocketAddr>>>,
+    names: RefCell<HashMap<(String, u16), Known>>,
     /// Connections take addresses in turn.
     turn: Cell<usize>,
 }
 
+/// What is known of a name.
+struct Known {
+    /// Those of its addresses that have not failed since; never empty.
+    addresses: Vec<SocketAddr>,
+    looked_up: Instant,
+    failed: bool,
+}
+
 impl Connector {
     pub(crate) fn new(tls: Option<Arc<ClientConfig>>, index: usize) -> Self {
-        Self { tls: RefCell::new(tls), addresses: RefCell::default(), turn: Cell::new(index) }
+        Self { tls: RefCell::new(tls), names: RefCell::default(), turn: Cell::new(index) }
     }
 
     pub(crate) fn set_tls(&self, tls: Arc<ClientConfig>) {
@@ -43,14 +54,7 @@ impl Connector {
     }
 
     pub(crate) async fn open(&self, host: &Host) -> Result<Stream, Failure> {
-        let address = self.address(host).await?;
-        let tcp = match TcpStream::connect(address).await {
-            Ok(tcp) => tcp,
-            Err(error) => {
-                self.addresses.borrow_mut().remove(&(host.name.clone(), host.port));
-                return Err(Failure::connect(&error, &host.authority));
-            }
-        };
+        let tcp = self.tcp(host).await?;
         tcp.set_nodelay(true).map_err(|error| Failure::connect(&error, &host.authority))?;
         if !host.tls {
             return Ok(Stream::Tcp(tcp));
@@ -61,6 +65,7 @@ impl Connector {
         let stream = TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await;
         let stream = stream.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => failed("the server closed the connection in the handshake".to_owned()),
+            _ if strange(&error) => failed(format!("{}; trust it with cacert, or anybody with insecure", text(&error))),
             _ => failed(text(&error)),
         })?;
         let wanted = config.alpn_protocols.first().map(Vec::as_slice);
@@ -70,14 +75,35 @@ impl Connector {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
-    async fn address(&self, host: &Host) -> Result<SocketAddr, Failure> {
-        if let Ok(ip) = host.name.parse::<IpAddr>() {
-            return Ok(SocketAddr::new(ip, host.port));
+    /// To the address whose turn it is; if that is not reached, to another one of the same name: `localhost` has two on most
+    /// machines, and most servers listen on one of them.
+    async fn tcp(&self, host: &Host) -> Result<TcpStream, Failure> {
+        let mut failure: Option<Failure> = None;
+        for address in self.addresses(host).await? {
+            match TcpStream::connect(address).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => {
+                    self.forget(host, address);
+                    // A refusal says most: somebody was reached.
+                    if failure.as_ref().is_none_or(|before| before.kind != ErrorKind::Refused) {
+                        failure = Some(Failure::connect(&error, &host.authority));
+                    }
+                }
+            }
         }
-        let key = (host.name.clone(), host.port);
-        let known = self.addresses.borrow().get(&key).map(|list| self.next(list));
-        if let Some(address) = known {
-            return Ok(address);
+        Err(failure.expect("a name has at least one address, or it is a failure before"))
+    }
+
+    /// All addresses of a host, the one whose turn it is first.
+    async fn addresses(&self, host: &Host) -> Result<Vec<SocketAddr>, Failure> {
+        if let Ok(ip) = host.name.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, host.port)]);
+        }
+        let stale = |known: &Known| known.failed && known.looked_up.elapsed() >= LOOK_UP_AGAIN;
+        let known = |known: &Known| (!stale(known)).then(|| self.in_turn(&known.addresses));
+        let known = self.names.borrow().get(&(host.name.clone(), host.port)).and_then(known);
+        if let Some(addresses) = known {
+            return Ok(addresses);
         }
         let dns = |why: String| Failure::new(ErrorKind::Dns, format!("cannot find {}: {why}", host.name));
         let found: Vec<SocketAddr> =
@@ -85,16 +111,40 @@ impl Connector {
         if found.is_empty() {
             return Err(dns("it has no address".to_owned()));
         }
-        let address = self.next(&found);
-        self.addresses.borrow_mut().insert(key, found);
-        Ok(address)
+        let addresses = self.in_turn(&found);
+        self.know(host, found);
+        Ok(addresses)
     }
 
-    fn next(&self, list: &[SocketAddr]) -> SocketAddr {
+    fn know(&self, host: &Host, addresses: Vec<SocketAddr>) {
+        let known = Known { addresses, looked_up: Instant::now(), failed: false };
+        self.names.borrow_mut().insert((host.name.clone(), host.port), known);
+    }
+
+    /// Leaves an address out until the name is looked up again; at once if it was the last one.
+    fn forget(&self, host: &Host, address: SocketAddr) {
+        let key = (host.name.clone(), host.port);
+        let mut names = self.names.borrow_mut();
+        let Some(known) = names.get_mut(&key) else { return };
+        known.addresses.retain(|other| *other != address);
+        known.failed = true;
+        if known.addresses.is_empty() {
+            names.remove(&key);
+        }
+    }
+
+    fn in_turn(&self, list: &[SocketAddr]) -> Vec<SocketAddr> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        list[turn % list.len()]
+        let (before, from) = list.split_at(turn % list.len());
+        [from, before].concat()
     }
+}
+
+/// Whether the server is there, and only its certificate is not to be trusted.
+fn strange(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What requests are written to.
@@ -239,3 +289,6 @@ impl ServerCertVerifier for TrustAnybody {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

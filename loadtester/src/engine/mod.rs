@@ -18,8 +18,8 @@ mod thread;
 mod user;
 mod values;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     changed: Notify,
     /// For the CPU clock of each thread; 0 until it runs.
     tids: Vec<AtomicU32>,
+    /// What each thread has used in all, once it has ended.
+    ended: Vec<OnceLock<ThreadCpu>>,
 }
 
 impl Shared {
@@ -110,6 +112,7 @@ impl Engine {
             done: AtomicU32::new(0),
             changed: Notify::new(),
             tids: (0..threads).map(|_| AtomicU32::new(0)).collect(),
+            ended: (0..threads).map(|_| OnceLock::new()).collect(),
         });
         let clock = Clock::start();
         let mut started = Vec::new();
@@ -217,7 +220,7 @@ impl Engine {
 
     /// CPU time of each thread since the last call.
     pub fn cpu_by_thread(&mut self) -> Vec<ThreadCpu> {
-        self.cpu.since_last(&self.shared.tids)
+        self.cpu.since_last(&self.shared)
     }
 
     /// Cuts [`Engine::stop`] short.
@@ -226,9 +229,11 @@ impl Engine {
         Aborter(self.threads.iter().map(|thread| thread.commands.clone()).collect())
     }
 
-    /// Stops all users. Requests in flight get this long to finish; then they are unfinished.
-    pub async fn stop(mut self, timeout: Duration) -> Interval {
-        self.collect(|reply| Command::Stop { timeout, reply }).await
+    /// Stops all users. Requests in flight get this long to finish; then they are unfinished. Everything since the last
+    /// [`Engine::take`], and the CPU time of each thread since the last [`Engine::cpu_by_thread`].
+    pub async fn stop(mut self, timeout: Duration) -> (Interval, Vec<ThreadCpu>) {
+        let interval = self.collect(|reply| Command::Stop { timeout, reply }).await;
+        (interval, self.cpu_by_thread())
     }
 
     async fn collect(&mut self, command: impl Fn(oneshot::Sender<Interval>) -> Command) -> Interval {
@@ -295,12 +300,12 @@ impl CpuWatch {
         Self { since: Instant::now(), totals: vec![ThreadCpu::default(); threads] }
     }
 
-    fn since_last(&mut self, tids: &[AtomicU32]) -> Vec<ThreadCpu> {
+    fn since_last(&mut self, shared: &Shared) -> Vec<ThreadCpu> {
         self.since = Instant::now();
         let mut list = Vec::new();
-        for (total, tid) in self.totals.iter_mut().zip(tids) {
-            // Not there before the thread runs and after its end: nothing was used.
-            let now = ThreadCpu::of(tid.load(Relaxed)).unwrap_or(*total);
+        for ((total, tid), ended) in self.totals.iter_mut().zip(&shared.tids).zip(&shared.ended) {
+            // Not there before the thread runs: nothing was used.
+            let now = ended.get().copied().or_else(|| ThreadCpu::of(tid.load(Relaxed))).unwrap_or(*total);
             let since = |now: u64, before: u64| now.saturating_sub(before);
             list.push(ThreadCpu {
                 running: since(now.running, total.running),

@@ -16,7 +16,7 @@ use crate::engine::open;
 use crate::engine::plan::Plan;
 use crate::engine::slot::Slot;
 use crate::engine::user::User;
-use crate::engine::{Schedule, Shared};
+use crate::engine::{Schedule, Shared, ThreadCpu};
 use crate::scenario::{Order, Scenario};
 use crate::stats::{Clock, Interval, Recorder};
 
@@ -133,6 +133,9 @@ async fn serve(setup: Setup) {
         if let Some(reply) = stop.take() {
             let left = dispatcher.as_ref().map_or(0, |dispatcher| dispatcher.left_over());
             local.recorder.borrow_mut().unstarted(left as u64);
+            // The kernel forgets it with the thread.
+            let used = ThreadCpu::of(local.shared.tids[index].load(Relaxed)).unwrap_or_default();
+            let _ = local.shared.ended[index].set(used); // a thread ends once
             drop(reply.send(local.recorder.borrow_mut().take())); // as above
             return;
         }

@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::connection::plain;
 use super::worker::{self, Options};
 use super::{health, locustfile};
-use crate::cli::{Failure, OK};
+use crate::cli::{Failure, OK, raise_limits};
 use crate::scenario::{Host, Scenario};
 
 /// Of a locust master.
@@ -107,6 +107,7 @@ pub(crate) fn worker(matches: &ArgMatches) -> Result<u8, Failure> {
     let options = options(matches).map_err(Failure::usage)?;
     let health =
         matches.get_one("health-bind").map(|address| health::bind(*address)).transpose().map_err(Failure::run)?;
+    raise_limits();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::run(format!("cannot start: {error}")))?;
     let work = async {

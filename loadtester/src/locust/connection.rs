@@ -31,9 +31,10 @@ pub(crate) struct Connection {
 impl Connection {
     /// Dials under the name `identity`, and shakes hands.
     pub(crate) async fn dial(host: &str, port: u16, identity: &str) -> Result<Self, Loss> {
+        let unreachable = |why: String| Loss::Unreachable(format!("{host}:{port}: {why}"));
         let stream = match timeout(DIAL_TIMEOUT, TcpStream::connect((host, port))).await {
-            Ok(connected) => connected.map_err(|error| Loss::Unreachable(plain(&error)))?,
-            Err(_) => return Err(Loss::Unreachable(format!("no answer within {} s", DIAL_TIMEOUT.as_secs()))),
+            Ok(connected) => connected.map_err(|error| unreachable(plain(&error)))?,
+            Err(_) => return Err(unreachable(format!("no answer within {} s", DIAL_TIMEOUT.as_secs()))),
         };
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
         SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(broken)?;

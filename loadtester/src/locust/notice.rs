@@ -9,7 +9,7 @@ use super::zmtp::Violation;
 /// Why there is no connection (any more).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
-    /// The address cannot be dialled, as the system says.
+    /// The address, which cannot be dialled, and why, as the system says.
     Unreachable(String),
     /// It was dialled and said nothing of ZeroMQ's handshake for so long.
     Mute(Duration),
@@ -30,7 +30,7 @@ pub enum Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(error) => write!(f, "cannot be reached: {error}"),
+            Self::Unreachable(error) => write!(f, "cannot be reached at {error}"),
             Self::Mute(waited) => write!(
                 f,
                 "accepts connections, but did not greet within {} s; is it a Locust master?",

@@ -58,7 +58,9 @@ fn a_number_of_requests_is_that_number() {
     let interval = run_to_the_end(scenario);
     assert_eq!((interval.requests(), server.requests()), (1000, 1000));
     assert_eq!((interval.tasks[0].service.len(), interval.tasks[0].bytes), (1000, 5000));
-    assert_eq!((interval.connections.opened, server.books.connections.load(SeqCst)), (7, 7));
+    // Not always 7: quick users may spend all requests before another one has come.
+    let opened = interval.connections.opened;
+    assert!(opened == server.books.connections.load(SeqCst) as u64 && (1..=7).contains(&opened), "{opened}");
     assert_eq!(interval.tasks[0].seconds.iter().map(|second| second.requests).sum::<u64>(), 1000);
 }
 
@@ -103,7 +105,7 @@ fn users_come_and_go() {
             }
             total.merge(engine.take().await);
         }
-        total.merge(engine.stop(Duration::from_secs(20)).await);
+        total.merge(engine.stop(Duration::from_secs(20)).await.0);
         assert_eq!(total.requests() + total.unfinished, server.requests());
         assert!(total.tasks.iter().all(|task| task.requests > 0));
     });

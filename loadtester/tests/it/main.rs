@@ -32,7 +32,7 @@ fn run(scenario: Scenario, time: Duration, grace: Duration) -> Interval {
         // Ends earlier if there is nothing left to do.
         let _ = tokio::time::timeout(time, engine.finished()).await;
         let mut interval = engine.take().await;
-        interval.merge(engine.stop(grace).await);
+        interval.merge(engine.stop(grace).await.0);
         interval
     })
 }

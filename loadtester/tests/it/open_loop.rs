@@ -1,9 +1,11 @@
 //! The open loop keeps to its schedule, whatever the server does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustcorn_loadtester::Scenario;
+use rustcorn_loadtester::engine::Schedule;
 use rustcorn_loadtester::scenario::Arrivals;
+use rustcorn_loadtester::{Engine, EngineOptions, Scenario};
 
 use crate::server::Server;
 use crate::{run, run_to_the_end};
@@ -56,6 +58,24 @@ fn every_arrival_is_sent_or_accounted_for() {
         assert_eq!(interval.schedule.due, interval.unfinished + interval.unstarted);
         assert_eq!(server.requests(), 5);
     }
+}
+
+/// What waits in line at the end is sent in the grace time, and costs CPU time then.
+#[test]
+fn cpu_time_counts_to_the_last_request() {
+    let server = Server::start();
+    let mut scenario = Scenario::from_url(&server.url("/")).unwrap();
+    (scenario.load.rate, scenario.load.max_in_flight) = (Some(20_000.0), 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = EngineOptions { threads: 1, schedule: Schedule::new(&scenario.load) };
+        let mut engine = Engine::start(Arc::new(scenario), options).unwrap();
+        while engine.take().await.requests() == 0 {}
+        engine.cpu_by_thread();
+        let (interval, cpu) = engine.stop(Duration::from_secs(20)).await;
+        assert!(interval.requests() > 0);
+        assert!(cpu[0].running > 0, "{cpu:?}");
+    });
 }
 
 #[test]

@@ -5,6 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustcorn_loadtester::report::{EndedBy, Report};
@@ -20,6 +24,17 @@ fn program(arguments: &[&str]) -> Command {
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = program(arguments).output().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// The histograms of all seconds, read as another tool would.
+fn added_up(report: &Report) -> Histogram<u64> {
+    let mut sum = rustcorn_loadtester::stats::histogram();
+    for times in report.seconds.iter().filter_map(|second| second.times.as_ref()) {
+        let bytes = BASE64_STANDARD.decode(&times.hdr).unwrap();
+        let second: Histogram<u64> = Deserializer::new().deserialize(&mut &*bytes).unwrap();
+        sum.add(second).unwrap();
+    }
+    sum
 }
 
 /// A directory of its own, removed on drop.
@@ -58,10 +73,31 @@ fn a_run_with_all_its_files() {
     assert_eq!((report.total.requests, report.total.service.0.len(), server.requests()), (500, 500, 500));
     assert_eq!(report.ended_by, EndedBy::Requests);
     assert_eq!(report.seconds.iter().map(|second| second.requests).sum::<u64>(), 500);
+    assert_eq!(added_up(&report), report.total.service.0, "the seconds' histograms are all of it");
     assert!(fs::read_to_string(&csv).unwrap().lines().count() >= 2);
     let (code, table, _) = run(&["report", &json, "--html", &again]);
     assert_eq!((code, table), (0, out));
     assert_eq!(fs::read_to_string(&again).unwrap(), fs::read_to_string(&html).unwrap());
+}
+
+/// The run is over when it turns out that a result cannot be written: whatever else there is has to be kept.
+#[test]
+fn a_file_that_cannot_be_written_costs_neither_the_table_nor_the_other_files() {
+    let (server, folder) = (Server::start(), Folder::new("full"));
+    let csv = folder.file("r.csv");
+    let (code, out, err) =
+        run(&["run", &server.url("/"), "-n", "5", "-u", "1", "-q", "--json", "/dev/full", "--csv", &csv]);
+    assert_eq!((code, err.lines().count()), (1, 1), "{err}");
+    assert!(err.starts_with("Error: cannot write /dev/full: No space left on device"), "{err}");
+    assert!(out.contains("GET /         5       0"), "{out}");
+    assert!(fs::read_to_string(&csv).unwrap().lines().count() >= 2);
+}
+
+#[test]
+fn a_device_can_be_written_to() {
+    let server = Server::start();
+    let (code, out, err) = run(&["run", &server.url("/"), "-n", "5", "-u", "1", "-q", "--html", "/dev/null"]);
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[test]
@@ -141,6 +177,16 @@ fn an_interrupt_ends_a_run_with_its_full_report() {
     assert_eq!(report.ended_by, EndedBy::Interrupt);
     assert!(report.total.requests > 0);
     assert_eq!(report.total.requests + report.unfinished, server.requests());
+}
+
+/// As many connections as the system gives, not as the shell gives at first.
+#[test]
+fn users_beyond_the_shells_limit_of_descriptors_have_connections() {
+    let server = Server::start();
+    let limited = "ulimit -Sn 50; exec \"$0\" run \"$1\" -u 100 -n 200 -q --threshold 'errors = 0'";
+    let arguments = ["-c", limited, env!("CARGO_BIN_EXE_rustcorn-loadtester"), &server.url("/wait/50")];
+    let Output { status, stdout, stderr } = Command::new("sh").args(arguments).output().unwrap();
+    assert_eq!(status.code(), Some(0), "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
 }
 
 #[test]

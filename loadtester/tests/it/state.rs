@@ -26,8 +26,10 @@ headers = { authorization = "{{token}}" }
 "#;
     let interval = run_to_the_end(scenario(&server, text));
     assert!(interval.failures.is_empty(), "{:?}", interval.failures);
-    assert_eq!((interval.tasks[0].requests, interval.tasks[1].requests), (3, 27));
-    assert_eq!(server.books.connections.load(SeqCst), 3);
+    // Not always 3: quick users may spend all requests before another one has come.
+    let users = server.books.connections.load(SeqCst) as u64;
+    assert!((1..=3).contains(&users), "{users}");
+    assert_eq!((interval.tasks[0].requests, interval.tasks[1].requests), (users, 30 - users));
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn send(url: &str, change: impl FnOnce(&mut Scenario)) -> Interval {
 fn all_well(interval: &Interval, count: &AtomicU64) {
     assert!(interval.failures.is_empty(), "{:?}", interval.failures);
     assert_eq!((interval.requests(), count.load(SeqCst)), (30, 30));
-    // One for each user that came before the others had sent everything.
+    // One for each user; quick ones may spend all requests before another one has come.
     assert!((1..=3).contains(&interval.connections.opened), "{}", interval.connections.opened);
 }
 
@@ -133,7 +133,8 @@ fn a_stranger_is_not_trusted_unless_so_asked() {
     let refused = stranger(false);
     assert_eq!(refused.failures.len(), 1, "{:?}", refused.failures);
     assert_eq!((refused.failures[0].kind, refused.failures[0].occurrences), (ErrorKind::Tls, 30));
-    assert!(refused.failures[0].message.contains("certificate"), "{}", refused.failures[0].message);
+    let message = &refused.failures[0].message;
+    assert!(message.contains("certificate") && message.ends_with("or anybody with insecure"), "{message}");
     assert_eq!(count.load(SeqCst), 0);
     all_well(&stranger(true), &count);
 }

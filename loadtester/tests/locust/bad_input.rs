@@ -16,6 +16,7 @@ fn a_master_that_is_not_there_is_said_once_and_waited_for() {
     let file = ScenarioFile::new("absent", "http://127.0.0.1:9");
     let mut program = Program::worker(port, &[file.path()]);
     let line = program.wait_for("cannot be reached");
+    assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
     assert!(line.contains("refused") && line.contains("dialling again") && !line.contains("os error"), "{line}");
     program.signal(Signal::SIGTERM);
     let (status, lines) = program.wait();

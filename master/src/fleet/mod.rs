@@ -9,7 +9,9 @@ mod backoff;
 mod converge;
 mod recycle;
 mod reload;
+mod signals;
 mod stop;
+mod upgrade;
 mod worker;
 
 #[cfg(test)]
@@ -30,6 +32,8 @@ use backoff::Seats;
 pub use recycle::{Due, Limits};
 use reload::Reload;
 use stop::Stop;
+use upgrade::Lineage;
+pub use upgrade::{Birth, Handover, Report, Status};
 pub use worker::Fate;
 use worker::Worker;
 
@@ -86,6 +90,8 @@ pub struct Plan {
     pub restart_backoff: Duration,
     /// After what a worker is replaced although it is well.
     pub limits: Limits,
+    /// Who ends an upgrade.
+    pub handover: Handover,
 }
 
 /// What happened.
@@ -109,6 +115,14 @@ pub enum Event {
     Beats(Vec<(WorkerId, Monotonic)>),
     /// The process is gone (and reaped), with the reason it gave, if it gave one.
     Exited(WorkerId, Fate, Option<String>),
+    /// Answer to [`Action::StartHeir`]: the new master's process exists.
+    HeirSpawned(Pid),
+    /// The new master tells something.
+    HeirSays(Report),
+    /// The new master is gone (and reaped), or could not be started; with the reason it gave, if it gave one.
+    HeirGone(Fate, Option<String>),
+    /// The master that started this one is gone.
+    ParentGone,
     /// The end of a round: deadlines are looked at, and whatever is missing is done.
     Tick,
 }
@@ -133,6 +147,19 @@ pub enum Action {
     CloseListeners,
     /// Look how much memory the workers have; answer with [`Event::Measured`].
     Measure,
+    /// Start a new master from the file now on disk, whose first generation is this; answer with [`Event::HeirSpawned`], or with
+    /// [`Event::HeirGone`] if that is impossible.
+    StartHeir(Generation),
+    /// Send the new master a signal.
+    SignalHeir(Sig),
+    /// Tell the master that started this one.
+    TellParent(Report),
+    /// The sockets' files and the pid file are this master's alone from now on.
+    Promote,
+    /// The admin address is answered by this master, or is not (another one does).
+    ServeAdmin(bool),
+    /// Tell the service manager, if there is one.
+    Notify(Status),
     /// Write a line for the operator.
     Say(Notice),
     /// Leave with this exit code. The last action there ever is.
@@ -168,6 +195,7 @@ pub struct Fleet {
     seats: Seats,
     reload: Reload,
     stop: Option<Stop>,
+    lineage: Lineage,
     /// Whether any worker was ever ready. Until then a failed boot ends the server (exit 3 or 4).
     started: bool,
     lives: u64,
@@ -181,15 +209,16 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet of no workers yet. The first [`Event::Tick`] spawns them.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
+    pub fn new(plan: Plan, birth: Birth) -> Self {
         Self {
-            generation: Generation(1),
+            generation: birth.generation,
             target: plan.workers,
             plan,
             workers: BTreeMap::new(),
             seats: Seats::default(),
-            reload: Reload::new(Generation(2)),
+            reload: Reload::new(Generation(birth.generation.0 + 1)),
             stop: None,
+            lineage: Lineage::new(birth),
             started: false,
             lives: 0,
             next_sample: None,
@@ -216,6 +245,10 @@ impl Fleet {
             Event::Measured(sizes) => self.measured(&sizes, &mut todo),
             Event::Beats(beats) => beats.into_iter().for_each(|(id, at)| self.with(id, |worker| worker.beat(at))),
             Event::Exited(id, fate, reason) => self.exited(now, id, &fate, reason, &mut todo),
+            Event::HeirSpawned(pid) => self.heir_spawned(pid, &mut todo),
+            Event::HeirSays(report) => self.heir_says(now, &report, &mut todo),
+            Event::HeirGone(fate, reason) => self.heir_gone(&fate, reason, &mut todo),
+            Event::ParentGone => self.promoted(&mut todo),
             Event::Tick => {}
         }
         if is_news_only {
@@ -224,6 +257,7 @@ impl Fleet {
         for (id, worker) in &mut self.workers {
             worker.enforce_deadline(now, *id, &mut todo);
         }
+        self.enforce_upgrade_deadline(now, &mut todo);
         self.look_at_limits(now, &mut todo);
         self.converge(now, &mut todo);
         self.promised = self.next_deadline(now);
@@ -233,7 +267,7 @@ impl Fleet {
     /// When the next round is due at the latest: [`Event::Beats`] first, [`Event::Tick`] last.
     #[must_use]
     pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
-        let workers = self.workers.values().filter_map(Worker::deadline);
+        let workers = self.workers.values().filter_map(Worker::deadline).chain(self.lineage.deadline());
         if self.stop.is_some() {
             return workers.min();
         }
@@ -251,29 +285,12 @@ impl Fleet {
     #[must_use]
     pub fn figures(&self) -> Figures {
         Figures {
-            target: self.target as u64,
+            target: self.wanted() as u64,
             generation: self.generation.0,
             restarts: self.tally.restarts,
             recycles: self.tally.recycles,
             reloads_ok: self.tally.reloads_ok,
             reloads_failed: self.tally.reloads_failed,
-        }
-    }
-
-    fn signal(&mut self, now: Monotonic, sig: Sig, todo: &mut Vec<Action>) {
-        if sig == Sig::Chld {
-            return; // exits come as events of their own
-        }
-        todo.push(Action::Say(Notice::HandlingSignal(sig)));
-        match sig {
-            Sig::Term => self.stop_gracefully(now, todo),
-            Sig::Int | Sig::Quit => self.stop_quickly(now, None, todo),
-            Sig::Hup if self.stop.is_some() => todo.push(Action::Say(Notice::ReloadRefused)),
-            Sig::Hup => self.reload.ask(todo),
-            Sig::Ttin => self.target = (self.target + 1).min(MAX_WORKERS),
-            Sig::Ttou => self.target = (self.target - 1).max(1),
-            Sig::Usr1 | Sig::Usr2 | Sig::Winch => todo.push(Action::Say(Notice::SignalIgnored(sig))),
-            Sig::Chld | Sig::Abrt | Sig::Kill => {}
         }
     }
 
@@ -286,9 +303,12 @@ impl Fleet {
         if let Some(pid) = worker.pid {
             todo.push(Action::Say(Notice::WorkerReady { slot: id.slot, pid, generation: id.generation }));
         }
-        self.started = true;
+        if !std::mem::replace(&mut self.started, true) {
+            self.notify(Status::Ready, todo);
+        }
         self.seats.ready(id.slot, now);
         self.canary_ready(id, todo);
+        self.tell_parent_if_ready(todo);
     }
 
     fn exited(&mut self, now: Monotonic, id: WorkerId, fate: &Fate, reason: Option<String>, todo: &mut Vec<Action>) {

@@ -3,7 +3,7 @@
 //! everything as it was.
 
 use super::stop::BootFailure;
-use super::{Action, Fleet, Generation, Plan, WorkerId, worker::Worker};
+use super::{Action, Fleet, Generation, Plan, Status, WorkerId, worker::Worker};
 use crate::notice::Notice;
 use rustcorn_scoreboard::SLOTS;
 use rustcorn_sys::Monotonic;
@@ -33,9 +33,11 @@ impl Reload {
         Self { asked: false, next, stage: Stage::Idle }
     }
 
-    pub(super) fn ask(&mut self, todo: &mut Vec<Action>) {
-        todo.push(Action::Say(Notice::HangUp));
-        self.asked = true;
+    /// A number for a generation that nobody had yet.
+    pub(super) const fn take_next(&mut self) -> Generation {
+        let next = self.next;
+        self.next = Generation(next.0 + 1);
+        next
     }
 
     pub(super) const fn canary(&self) -> Option<WorkerId> {
@@ -53,12 +55,24 @@ impl Fleet {
         (4 * self.target).clamp(64, SLOTS / 2)
     }
 
+    pub(super) fn ask_for_reload(&mut self, todo: &mut Vec<Action>) {
+        todo.push(Action::Say(Notice::HangUp));
+        self.notify(Status::Reloading, todo);
+        self.reload.asked = true;
+    }
+
+    /// Whatever came of it, the service manager hears when the last reload that was asked for is over.
+    fn reload_is_over(&self, todo: &mut Vec<Action>) {
+        if !self.reload.asked {
+            self.notify(Status::Ready, todo);
+        }
+    }
+
     pub(super) fn start_reload_if_asked(&mut self, todo: &mut Vec<Action>) {
         let idle = matches!(self.reload.stage, Stage::Idle);
         if self.reload.asked && idle && self.count(Worker::is_leaving) < self.most_draining() {
             self.reload.asked = false;
-            let generation = self.reload.next;
-            self.reload.next = Generation(generation.0 + 1);
+            let generation = self.reload.take_next();
             self.reload.stage = Stage::Loading(generation);
             todo.push(Action::Load(generation));
         }
@@ -90,6 +104,7 @@ impl Fleet {
             self.seats.forget();
             todo.push(Action::Commit(id.generation));
             todo.push(Action::Say(Notice::Reloaded { generation: id.generation }));
+            self.reload_is_over(todo);
         }
     }
 
@@ -108,6 +123,7 @@ impl Fleet {
         self.tally.reloads_failed += 1;
         todo.push(Action::Discard(generation));
         todo.push(Action::Say(Notice::ReloadFailed { reason, kept: self.generation }));
+        self.reload_is_over(todo);
     }
 
     /// A stop makes a reload pointless; its canary leaves with everyone else.

@@ -39,6 +39,16 @@ enum Process {
     Killed,
 }
 
+/// The master that this one has started.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Heir {
+    None,
+    Starting,
+    Serving,
+    /// Was told to leave, or does so by itself.
+    Leaving,
+}
+
 /// The world as it really is, with the rules a fleet must never break.
 struct Os {
     now: Monotonic,
@@ -52,6 +62,10 @@ struct Os {
     target: usize,
     stopping: bool,
     may_stop: bool,
+    birth: Birth,
+    heir: Heir,
+    /// No workers are wanted: WINCH, or the heir has taken over.
+    retired: bool,
     exit: Option<u8>,
     ever_ready: bool,
     plan: Plan,
@@ -59,8 +73,15 @@ struct Os {
 }
 
 impl Os {
-    fn new(rng: &mut Rng) -> Self {
-        let plan = random_plan(rng);
+    fn new(rng: &mut Rng, may_stop: bool) -> Self {
+        let plan = random_plan(rng, may_stop);
+        let birth = Birth {
+            generation: Generation(1),
+            has_parent: rng.chance(20),
+            foreign_sockets: rng.chance(20),
+            has_terminal: rng.chance(50),
+            is_init: rng.chance(10),
+        };
         Self {
             now: Monotonic::from_nanos(1_000_000_000_000),
             processes: BTreeMap::new(),
@@ -70,7 +91,10 @@ impl Os {
             open: vec![Generation(1)],
             target: plan.workers,
             stopping: false,
-            may_stop: true,
+            may_stop,
+            birth,
+            heir: Heir::None,
+            retired: false,
             exit: None,
             ever_ready: false,
             plan,
@@ -82,13 +106,23 @@ impl Os {
         self.processes.values().filter(|process| **process == state).count()
     }
 
+    fn wanted(&self) -> usize {
+        if self.retired { 0 } else { self.target }
+    }
+
+    /// Whether nobody else uses the sockets.
+    fn is_alone(&self) -> bool {
+        !self.birth.has_parent && self.heir == Heir::None
+    }
+
     /// Exactly the wanted number, all ready and of the present generation, and nothing on its way.
     fn is_settled(&self) -> bool {
         let present =
             |(id, process): (&WorkerId, &Process)| *process == Process::Ready && id.generation == self.committed;
         self.owed.is_empty()
             && self.loading.is_none()
-            && self.processes.len() == self.target
+            && matches!(self.heir, Heir::None | Heir::Serving)
+            && self.processes.len() == self.wanted()
             && self.processes.iter().all(present)
     }
 
@@ -105,7 +139,8 @@ impl Os {
                 assert!(!self.stopping && self.loading.is_none());
                 self.loading = Some(generation);
                 self.open.push(generation);
-                let outcome = if rng.chance(30) { Err("broken file".into()) } else { Ok(random_plan(rng)) };
+                let outcome =
+                    if rng.chance(30) { Err("broken file".into()) } else { Ok(random_plan(rng, self.may_stop)) };
                 self.next_plan = outcome.clone().ok();
                 self.owed.push(Event::Loaded(outcome));
             }
@@ -124,15 +159,44 @@ impl Os {
                 self.owed.push(Event::Measured(sizes));
             }
             Action::SetPhase(phase) => {
-                assert!(phase != Phase::Running, "a stop is not taken back");
-                self.stopping = true;
+                match phase {
+                    Phase::Running => assert!(!self.stopping, "a stop is not taken back"),
+                    Phase::HandedOver => assert!(!self.is_alone(), "nobody else serves"),
+                    Phase::Leaving => {
+                        assert!(self.birth.foreign_sockets || !self.is_alone(), "nobody else has them");
+                        self.stopping = true; // as below
+                    }
+                    Phase::Stopping | Phase::StoppingNow => {
+                        assert!(self.is_alone() && !self.birth.foreign_sockets, "others use the sockets");
+                        self.stopping = true; // perhaps by itself: a first start that failed
+                    }
+                }
             }
             Action::CloseListeners => {
-                assert!(self.stopping);
+                assert!(self.stopping && self.is_alone() && !self.birth.foreign_sockets, "others use the sockets");
             }
+            Action::StartHeir(_) => {
+                assert!(self.is_alone() && !self.stopping && !self.birth.is_init);
+                if rng.chance(10) {
+                    self.owed.push(Event::HeirGone(Fate::NotStarted("no such file".into()), None));
+                } else {
+                    self.owed.push(Event::HeirSpawned(Pid::from_raw(999_999).unwrap()));
+                }
+                self.heir = Heir::Starting;
+            }
+            Action::SignalHeir(sig) => {
+                assert!(self.heir != Heir::None, "{sig} for a master that is gone");
+                self.heir = Heir::Leaving;
+            }
+            Action::TellParent(_) => assert!(self.birth.has_parent),
+            Action::Promote => assert!(!self.birth.has_parent),
+            Action::Notify(_) => assert!(!self.birth.has_parent, "the service manager listens to the oldest alone"),
+            Action::ServeAdmin(_) => {}
             Action::Say(_) => {}
             Action::Exit(code) => {
                 assert!(self.processes.is_empty(), "the master never leaves before its workers");
+                let handed_over = self.retired && self.heir == Heir::Serving;
+                assert!(self.stopping || handed_over, "it leaves when it is told to, or for an heir that serves");
                 assert!(code == 0 || !self.ever_ready, "only a failed first start exits with {code}");
                 self.exit = Some(code);
             }
@@ -141,6 +205,7 @@ impl Os {
 
     fn spawn(&mut self, rng: &mut Rng, id: WorkerId) {
         assert!(!self.stopping, "no spawn after a stop began");
+        assert!(!self.retired, "no spawn while no workers are wanted");
         assert!(self.open.contains(&id.generation), "{id:?} of a generation that is gone");
         assert!(!self.processes.keys().any(|other| other.slot == id.slot), "seat {} is taken", id.slot);
         assert!(id.slot.0 < SLOTS);
@@ -158,12 +223,12 @@ impl Os {
     }
 
     fn signal(&mut self, id: WorkerId, sig: Sig) {
-        let ready = self.count(Process::Ready);
+        let (ready, wanted) = (self.count(Process::Ready), self.wanted());
         let process = self.processes.get_mut(&id).unwrap_or_else(|| panic!("{sig} for {id:?}, which is gone"));
         match sig {
             Sig::Term | Sig::Quit => {
                 if *process == Process::Ready && !self.stopping {
-                    assert!(ready > self.target, "ready workers are never fewer than wanted on purpose");
+                    assert!(ready > wanted, "ready workers are never fewer than wanted on purpose");
                 }
                 if *process != Process::Killed {
                     *process = Process::Leaving;
@@ -183,6 +248,9 @@ impl Os {
         let gone = |id, fate| Event::Exited(id, fate, None);
         if let Some(id) = rng.pick(&self.all(Process::Killed)) {
             return gone(id, Fate::Signal(9));
+        }
+        if let Some(event) = self.next_of_masters(rng, calm) {
+            return event;
         }
         match rng.below(if calm { 50 } else { 100 }) {
             0..20 => {
@@ -223,6 +291,21 @@ impl Os {
         Event::Tick
     }
 
+    /// What the masters before and after this one do, now and then. They lead a calmer life than the workers.
+    fn next_of_masters(&self, rng: &mut Rng, calm: bool) -> Option<Event> {
+        if !rng.chance(3) {
+            return None;
+        }
+        match self.heir {
+            Heir::None if self.birth.has_parent && (calm || rng.chance(20)) => Some(Event::ParentGone),
+            Heir::Starting if calm || rng.chance(60) => Some(Event::HeirSays(Report::Ready)),
+            Heir::Serving if !calm && rng.chance(20) => Some(Event::HeirSays(Report::Leaving)),
+            Heir::Starting | Heir::Serving if !calm && rng.chance(30) => Some(Event::HeirGone(Fate::Code(3), None)),
+            Heir::Leaving => Some(Event::HeirGone(Fate::Code(0), None)),
+            _ => None,
+        }
+    }
+
     /// What the world knows of an event in the moment the fleet hears of it.
     fn deliver(&mut self, event: &Event) {
         match event {
@@ -232,7 +315,27 @@ impl Os {
             Event::Leaving(id) => {
                 self.processes.insert(*id, Process::Leaving);
             }
-            Event::Signal(Sig::Ttin) => self.target += 1,
+            Event::Signal(Sig::Ttin) => {
+                self.target = if std::mem::take(&mut self.retired) { 1 } else { self.target + 1 };
+            }
+            Event::Signal(Sig::Hup) => self.retired = false,
+            Event::Signal(Sig::Winch) => {
+                let harmless = !self.birth.has_terminal || self.heir == Heir::Serving;
+                self.retired |= harmless && !self.stopping;
+            }
+            Event::HeirSays(Report::Ready) => {
+                self.retired |= self.plan.handover == Handover::Auto && !self.stopping;
+                self.heir = Heir::Serving;
+            }
+            Event::HeirSays(_) => {
+                self.retired = false;
+                self.heir = Heir::Leaving;
+            }
+            Event::HeirGone(..) => {
+                self.retired &= self.heir != Heir::Serving;
+                self.heir = Heir::None;
+            }
+            Event::ParentGone => self.birth.has_parent = false,
             Event::Signal(Sig::Ttou) => self.target = (self.target - 1).max(1),
             Event::Signal(Sig::Term | Sig::Int | Sig::Quit) => self.stopping = true,
             _ => {}
@@ -245,9 +348,10 @@ impl Os {
             1 if self.may_stop => Sig::Int,
             2 if self.may_stop => Sig::Quit,
             0..80 => Sig::Hup,
-            80..120 => Sig::Ttin,
-            120..160 => Sig::Ttou,
-            160..180 => Sig::Usr1,
+            80..115 => Sig::Ttin,
+            115..155 => Sig::Ttou,
+            155..165 => Sig::Usr1,
+            165..185 => Sig::Usr2,
             _ => Sig::Winch,
         };
         Event::Signal(sig)
@@ -259,8 +363,9 @@ impl Os {
     }
 }
 
-fn random_plan(rng: &mut Rng) -> Plan {
+fn random_plan(rng: &mut Rng, may_leave: bool) -> Plan {
     Plan {
+        handover: if may_leave && rng.chance(50) { Handover::Auto } else { Handover::Manual },
         workers: 1 + usize::try_from(rng.below(6)).unwrap(),
         max_surge: 1 + usize::try_from(rng.below(3)).unwrap(),
         timeout: Duration::from_secs(30 * rng.below(2)),
@@ -294,9 +399,8 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
 
 fn story(seed: u64, events: usize, may_stop: bool) -> (Os, Fleet, Rng) {
     let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut os = Os::new(&mut rng);
-    os.may_stop = may_stop;
-    let mut fleet = Fleet::new(os.plan.clone());
+    let mut os = Os::new(&mut rng, may_stop);
+    let mut fleet = Fleet::new(os.plan.clone(), os.birth);
     for _ in 0..events {
         let jump = if rng.chance(2) { 40_000 } else { 400 };
         os.now = os.now + Duration::from_millis(rng.below(jump));
@@ -328,17 +432,17 @@ fn after_the_storm_all_is_as_wanted() {
     let (mut served, mut ended) = (0, 0);
     for seed in 0..150 {
         let (mut os, mut fleet, mut rng) = story(seed, 300, true);
-        let rounds = 6000; // ten minutes: every pause, boot and drain is over by then
+        let rounds = 30_000; // ten minutes: every pause, boot and drain is over by then
         for _ in 0..rounds {
-            os.now = os.now + Duration::from_millis(100);
+            os.now = os.now + Duration::from_millis(20);
             if os.exit.is_some() || os.is_settled() || !play(&mut fleet, &mut os, &mut rng, true) {
                 break;
             }
         }
-        if os.stopping {
-            assert!(os.exit.is_some(), "seed {seed}: a stop ends");
+        if os.exit.is_some() {
             ended += 1;
         } else {
+            assert!(!os.stopping, "seed {seed}: a stop ends");
             assert!(os.is_settled(), "seed {seed}: {} wanted of {}; {:?}", os.target, os.committed, os.processes);
             served += 1;
         }

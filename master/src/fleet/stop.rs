@@ -43,10 +43,15 @@ impl BootFailure {
 
 impl Fleet {
     /// First TERM: announce, then drain. Second: drain now. During a quick stop: nothing.
+    ///
+    /// Beside another master, workers drain as those do that are being replaced: idle connections have time, and the sockets
+    /// stay. The sockets of a service manager stay, too.
     pub(super) fn stop_gracefully(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
         let (manner, phase, delay) = match self.stop.as_ref().map(|stop| stop.manner) {
+            None if !self.lineage.is_alone() => (Manner::Announced, Phase::HandedOver, Duration::ZERO),
+            None if !self.lineage.may_shut_down() => (Manner::Announced, Phase::Leaving, Duration::ZERO),
             None => (Manner::Announced, Phase::Stopping, self.plan.drain_delay),
-            Some(Manner::Announced) => (Manner::Draining, Phase::StoppingNow, Duration::ZERO),
+            Some(Manner::Announced) => (Manner::Draining, self.hurried_phase(), Duration::ZERO),
             Some(Manner::Draining | Manner::Quick) => return,
         };
         self.begin(manner, None, todo);
@@ -64,8 +69,8 @@ impl Fleet {
             None => {}
         }
         self.begin(Manner::Quick, failure, todo);
-        todo.push(Action::SetPhase(Phase::StoppingNow));
-        todo.push(Action::CloseListeners);
+        todo.push(Action::SetPhase(self.hurried_phase()));
+        self.close_listeners(todo);
         for id in self.ids() {
             if let Some(worker) = self.workers.get_mut(&id) {
                 // One that boots may not handle QUIT yet, and its default action would dump core.
@@ -76,8 +81,21 @@ impl Fleet {
         }
     }
 
+    const fn hurried_phase(&self) -> Phase {
+        if self.lineage.may_shut_down() { Phase::StoppingNow } else { Phase::Leaving }
+    }
+
+    fn close_listeners(&self, todo: &mut Vec<Action>) {
+        if self.lineage.may_shut_down() {
+            todo.push(Action::CloseListeners);
+        }
+    }
+
     fn begin(&mut self, manner: Manner, failure: Option<BootFailure>, todo: &mut Vec<Action>) {
         self.abandon_reload(todo);
+        if self.stop.is_none() {
+            self.announce_stop(todo);
+        }
         let failure = failure.or_else(|| self.stop.take().and_then(|stop| stop.failure));
         self.stop = Some(Stop { manner, failure });
     }
@@ -88,11 +106,13 @@ impl Fleet {
         if !self.workers.is_empty() {
             return;
         }
-        todo.push(Action::CloseListeners);
+        self.close_listeners(todo);
         todo.push(Action::Say(Notice::ShuttingDown { failed: stop.failure.is_some() }));
         if let Some(failure) = &stop.failure {
             todo.push(Action::Say(Notice::StopReason { app_refused: failure.app_refused }));
+            self.tell_parent_of_failure(&failure.reason, todo);
         }
+        self.say_goodbye(todo);
         todo.push(Action::Exit(stop.failure.as_ref().map_or(0, BootFailure::exit_code)));
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::Board;
 use rustcorn_sys::fd::for_reading;
-use rustcorn_sys::spawn::{Exit, Image};
+use rustcorn_sys::spawn::{Exit, Image, Kin};
 use rustcorn_sys::{Monotonic, Pid};
 
 use super::generation::{Resources, c_string};
@@ -115,6 +115,8 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
             log_format.name(),
             resources.name
         ),
+        kin: Kin::Ward,
+        setting: None,
     })
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustcorn_scoreboard::Board;
 use rustcorn_sys::procfs::resident;
 use rustcorn_sys::signal::Sig;
-use rustcorn_sys::spawn::{Exit, reap};
+use rustcorn_sys::spawn::{Exit, Kin, reap};
 use rustcorn_sys::{Monotonic, Pid};
 
 use super::generation::{Resources, c_string};
@@ -35,6 +35,8 @@ impl Children {
             who: format!("slot={} generation={}", id.slot, id.generation),
             fds: &[("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())],
             what: String::new(),
+            kin: Kin::Ward,
+            setting: None,
         };
         let process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
         let pid = process.child.pid;

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
 use rustcorn_sys::fd::sealed_memfd;
+use rustcorn_sys::notify;
 use rustcorn_sys::spawn::Image;
 use rustcorn_tls::Material;
 
 use super::tls;
-use crate::fleet::{Limits, Plan};
+use crate::fleet::{Handover, Limits, Plan};
+use crate::heritage::{Endowment, HeritageError};
 use crate::listeners::{BindError, Listener, bind_all, without_number};
 use crate::notice::Notice;
 
@@ -55,6 +57,12 @@ impl From<Problem> for Refusal {
 
 impl From<BindError> for Refusal {
     fn from(error: BindError) -> Self {
+        error.to_string().into()
+    }
+}
+
+impl From<HeritageError> for Refusal {
+    fn from(error: HeritageError) -> Self {
         error.to_string().into()
     }
 }
@@ -111,18 +119,31 @@ pub(crate) struct Resources {
 pub(crate) struct OwnProgram(Option<PathBuf>);
 
 impl OwnProgram {
-    pub(crate) fn find() -> Self {
-        Self(std::env::current_exe().ok())
+    /// By the name it was called by, if that leads to the file that runs: the name may go through a link, and who changes the link
+    /// wants another program.
+    pub(crate) fn find(called: &Path) -> Self {
+        let running = std::env::current_exe().ok();
+        let real = running.as_ref().and_then(|path| path.canonicalize().ok());
+        let named = called.to_str().and_then(look_up).and_then(|path| std::path::absolute(path).ok());
+        Self(named.filter(|path| real.is_some() && path.canonicalize().ok() == real).or(running))
+    }
+
+    /// The file that is there now.
+    pub(crate) fn open(&self) -> Result<Image, String> {
+        let path = self.0.as_deref().ok_or(NO_PROC)?;
+        Image::open(path).map_err(|error| format!("cannot run {}: {}", path.display(), without_number(&error)))
     }
 }
 
 impl Resources {
-    /// Reads, checks, binds what is new, opens the program.
+    /// Reads, checks, binds what is new, opens the program. `present`: the sockets there are; `at_start`: no generation was
+    /// loaded yet.
     pub(crate) fn load(
         invocation: &Invocation,
         resolve: &Resolve,
         own: &OwnProgram,
-        present: Option<&Self>,
+        present: &Endowment,
+        at_start: bool,
     ) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
         let tls = tls::load(&loaded, present)?;
@@ -146,13 +167,17 @@ impl Resources {
         let handoff = sealed_memfd("rustcorn-settings", text.as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
-        let (sockets, admin) = present.map_or((&[][..], &[][..]), |of| (&of.listeners, of.admin.as_slice()));
-        let admin = bind_all(settings.admin_bind.as_slice(), admin, ADMIN_BACKLOG, "--admin-bind")?.pop();
-        let listeners = bind_all(&settings.bind, sockets, settings.backlog, "--bind")?;
+        let admin_bind = settings.admin_bind.as_slice();
+        let admin = bind_all(admin_bind, &present.admin, ADMIN_BACKLOG, "--admin-bind", at_start)?.pop();
+        let listeners = if present.activated {
+            present.sockets.clone()
+        } else {
+            bind_all(&settings.bind, &present.sockets, settings.backlog, "--bind", at_start)?
+        };
         Ok(Self { settings, handoff, tls, listeners, admin, image, name: launch.name, args })
     }
 
-    pub(crate) const fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let settings = &self.settings;
         Plan {
             workers: settings.workers,
@@ -163,8 +188,20 @@ impl Resources {
             flush_timeout: if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO },
             boot_timeout: settings.boot_timeout,
             restart_backoff: settings.restart_backoff,
+            handover: if settings.upgrade == "auto" { Handover::Auto } else { Handover::Manual },
             limits: Limits { max_rss: settings.max_rss, worker_lifetime: settings.worker_lifetime },
         }
+    }
+
+    /// What the next generation takes over from this one.
+    pub(crate) fn endowment(&self, activated: bool) -> Endowment {
+        let (sockets, admin) = (self.listeners.clone(), self.admin.iter().cloned().collect());
+        let tickets = self.tls.as_ref().map(|tls| tls.tickets().clone());
+        Endowment { sockets, admin, activated, tls: self.tls.clone(), tickets }
+    }
+
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Rc<Listener>> {
+        self.listeners.iter().chain(&self.admin)
     }
 
     /// Connections that wait to be accepted, on all TCP sockets; `None` if there are none.
@@ -210,9 +247,19 @@ pub(crate) fn c_string(bytes: &[u8]) -> CString {
 
 /// The environment for workers: the master's, less what was meant for the master alone.
 pub(crate) fn environment() -> Vec<CString> {
+    environment_without(&notify::VARIABLES)
+}
+
+/// The environment for a new master: what this one was given, less what it got for itself.
+pub(crate) fn heirs_environment() -> Vec<CString> {
+    // The old one's pid is in it. How often to give a sign of life is in the heritage.
+    environment_without(&["WATCHDOG_PID", "WATCHDOG_USEC"])
+}
+
+fn environment_without(these: &[&str]) -> Vec<CString> {
     let own = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RUSTCORN_HANDOFF"];
     std::env::vars_os()
-        .filter(|(name, _)| !own.iter().any(|own| name == own))
+        .filter(|(name, _)| !own.iter().chain(these).any(|own| name == own))
         .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect()
 }

@@ -3,7 +3,9 @@
 mod admin;
 mod children;
 mod generation;
+mod manager;
 mod process;
+mod succession;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -14,12 +16,13 @@ use std::time::Duration;
 use rustcorn_config::Invocation;
 use rustcorn_scoreboard::{Board, Counts, Figures, State};
 use rustcorn_sys::clock::time_of_day;
-use rustcorn_sys::fd::{raise_descriptor_limit, wait_readable};
+use rustcorn_sys::fd::{has_terminal, raise_descriptor_limit, wait_readable};
 use rustcorn_sys::log;
 use rustcorn_sys::signal::Signals;
 use rustcorn_sys::{Monotonic, Pid};
 
-use crate::fleet::{Action, Event, Fate, Generation, Plan, WorkerId};
+use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
+use crate::heritage::{Beginning, Endowment, Heritage};
 use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
@@ -29,7 +32,9 @@ use children::Children;
 use generation::OwnProgram;
 pub use generation::{Launch, Program, Resolve};
 pub(crate) use generation::{Refusal, Resources};
+use manager::Manager;
 use process::Nursery;
+use succession::Succession;
 
 /// How often the master shows that its loop turns, while somebody may be looking.
 const PULSE: Duration = Duration::from_secs(1);
@@ -44,6 +49,13 @@ pub(crate) struct OsWorld {
     nursery: Nursery,
     children: Children,
     admin: AdminSeat,
+    /// Whether the admin address is answered by this master; another one may do it.
+    serves_admin: bool,
+    succession: Succession,
+    manager: Manager,
+    watchdog: Option<Duration>,
+    /// The sockets are a service manager's.
+    activated: bool,
     /// The generation in force, and the one that is being tried.
     generations: BTreeMap<Generation, Resources>,
     in_force: Generation,
@@ -61,14 +73,28 @@ struct Metrics {
 
 impl OsWorld {
     /// Listens to signals, binds, opens the program: all that can fail before the first worker.
-    pub(crate) fn start(invocation: Invocation, resolve: Resolve) -> Result<(Self, Plan), Refusal> {
+    pub(crate) fn start(
+        invocation: Invocation,
+        resolve: Resolve,
+        beginning: Beginning,
+    ) -> Result<(Self, Plan, Birth), Refusal> {
+        let Beginning { endowment, parent, generation, watchdog } = beginning;
         let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
         let signals = Signals::listen().map_err(cannot("listen to signals"))?;
-        let own = OwnProgram::find();
+        let succession = Succession::new(parent).map_err(cannot("open the working directory"))?;
+        let own = OwnProgram::find(invocation.program().as_ref());
         // A pipe and a pidfd for each worker; the usual limit is reached by 500.
         complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
-        let first = Generation(1);
-        let resources = Resources::load(&invocation, &resolve, &own, None)?;
+        let first = generation.unwrap_or(Generation(1));
+        let loaded = Resources::load(&invocation, &resolve, &own, &endowment, true);
+        let resources = loaded.inspect_err(|refusal| succession.fail(&refusal.to_string()))?;
+        let birth = Birth {
+            generation: first,
+            has_parent: succession.has_parent(),
+            foreign_sockets: endowment.activated,
+            has_terminal: has_terminal(),
+            is_init: Pid::this().as_raw() == 1,
+        };
         let plan = resources.plan();
         let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
         board.sign_in(Pid::this(), time_of_day());
@@ -93,6 +119,11 @@ impl OsWorld {
             nursery,
             children: Children::default(),
             admin: AdminSeat::default(),
+            serves_admin: !birth.has_parent,
+            succession,
+            manager: Manager::from_env(watchdog),
+            watchdog,
+            activated: birth.foreign_sockets,
             generations: BTreeMap::from([(first, resources)]),
             in_force: first,
             answers: vec![Event::Tick],
@@ -100,8 +131,8 @@ impl OsWorld {
             told: Default::default(),
         };
         world.start_metrics();
-        world.admin.want(world.in_force().is_some_and(|resources| resources.admin.is_some()));
-        Ok((world, plan))
+        world.want_admin();
+        Ok((world, plan, birth))
     }
 
     pub(crate) fn now(&self) -> Monotonic {
@@ -113,9 +144,11 @@ impl OsWorld {
         let now = self.now();
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
         let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
-        let due = [deadline, pulse, metrics, self.admin.next_deadline(now)].into_iter().flatten().min();
+        let others = [self.admin.next_deadline(now), self.manager.next_deadline()];
+        let due = [deadline, pulse, metrics].into_iter().chain(others).flatten().min();
         let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
         let processes = self.children.descriptors().chain(self.admin.descriptors());
+        let processes = processes.chain(self.succession.descriptors());
         let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(processes).collect();
         wait_readable(&watched, patience)?;
         self.board.beat(self.now());
@@ -126,17 +159,26 @@ impl OsWorld {
         let mut events = std::mem::take(&mut self.answers);
         events.push(self.children.beats(&self.board));
         events.extend(self.children.messages());
+        events.extend(self.succession.news());
+        let mut last_words = Vec::new();
         let other = |pid, exit| {
-            if !self.admin.ended(pid, exit) {
+            if let Some(words) = self.succession.ended(pid, exit) {
+                last_words = words;
+            } else if !self.admin.ended(pid, exit) {
                 Notice::ReapedStranger { pid }.say();
             }
         };
         events.extend(self.children.exits(&self.board, other)?);
+        if !last_words.is_empty() {
+            self.own_files();
+        }
+        events.extend(last_words);
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
         events.push(Event::Tick);
         self.tend_admin();
+        self.manager.tend(self.now());
         self.send_metrics_if_due();
         Ok(events)
     }
@@ -166,6 +208,18 @@ impl OsWorld {
                 }
             }
             Action::Measure => self.answers.push(self.children.sizes()),
+            Action::StartHeir(generation) => self.start_heir(generation),
+            Action::SignalHeir(sig) => {
+                complain(self.succession.signal_heir(sig), || format!("send {sig} to the new master"));
+            }
+            Action::TellParent(report) => self.succession.tell_parent(&report),
+            Action::Promote => self.own_files(),
+            Action::ServeAdmin(serves) => {
+                if std::mem::replace(&mut self.serves_admin, serves) != serves {
+                    self.want_admin();
+                }
+            }
+            Action::Notify(status) => self.manager.notify(self.now(), status),
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
                 self.finish_metrics();
@@ -191,7 +245,7 @@ impl OsWorld {
     }
 
     fn load(&mut self, generation: Generation) {
-        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, self.in_force());
+        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, &self.endowment(), false);
         self.answers.push(Event::Loaded(match loaded {
             Ok(resources) => {
                 let plan = resources.plan();
@@ -200,6 +254,39 @@ impl OsWorld {
             }
             Err(refusal) => Err(refusal.to_string().replace('\n', "; ")),
         }));
+    }
+
+    fn start_heir(&mut self, generation: Generation) {
+        let endowment = self.endowment();
+        let heritage = Heritage::new(generation, &endowment, self.watchdog);
+        let started = self.own.open().and_then(|image| {
+            let (invocation, nursery) = (&self.invocation, &self.nursery);
+            let heir = self.succession.start_heir(invocation, &image, &heritage, &endowment, nursery);
+            heir.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
+        });
+        self.own_files();
+        self.answers.push(match started {
+            Ok(pid) => Event::HeirSpawned(pid),
+            Err(reason) => Event::HeirGone(Fate::NotStarted(reason), None),
+        });
+    }
+
+    /// The sockets in use.
+    fn endowment(&self) -> Endowment {
+        self.in_force().map(|resources| resources.endowment(self.activated)).unwrap_or_default()
+    }
+
+    /// The files of unix sockets are removed in the end by the last master that uses them.
+    fn own_files(&self) {
+        for listener in self.generations.values().flat_map(Resources::sockets) {
+            listener.own_file(self.succession.is_alone());
+        }
+    }
+
+    /// There shall be an admin process if the settings say so and no other master has one.
+    fn want_admin(&mut self) {
+        let wanted = self.serves_admin && self.in_force().is_some_and(|resources| resources.admin.is_some());
+        self.admin.want(wanted);
     }
 
     /// The generation in force; none before the first.
@@ -254,7 +341,7 @@ impl OsWorld {
             if changed(&["admin_bind"]) {
                 new.say_admin();
             }
-            self.admin.want(new.admin.is_some());
+            self.want_admin();
         }
         if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
             self.finish_metrics(); // what was counted so far goes where it was configured to go

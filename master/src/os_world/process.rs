@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
-use rustcorn_sys::spawn::{Child, Command, Exit, Image, spawn};
+use rustcorn_sys::spawn::{Child, Command, Exit, Image, Kin, spawn};
 
 use super::generation::{c_string, environment};
 use crate::fleet::Fate;
@@ -46,6 +46,9 @@ pub(super) struct Gift<'a> {
     pub(super) fds: &'a [(&'a str, BorrowedFd<'a>)],
     /// The handoff's words after them.
     pub(super) what: String,
+    pub(super) kin: Kin,
+    /// Its working directory and its environment less the handoff; `None`: as all children have them.
+    pub(super) setting: Option<(BorrowedFd<'a>, Vec<CString>)>,
 }
 
 /// What all processes are given.
@@ -76,9 +79,20 @@ impl Nursery {
         let names: Vec<String> = (0..listeners).map(|number| format!("listener-{number}")).collect();
         let own =
             [format!("LISTEN_FDS={listeners}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
-        let mut env = self.environment.clone();
+        let (folder, mut env) = match &gift.setting {
+            Some((folder, environment)) => (Some(*folder), environment.clone()),
+            None => (None, self.environment.clone()),
+        };
         env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
-        let command = Command { image: gift.image, args: gift.args, env: &env, fds: &fds, report: ready.as_fd() };
+        let command = Command {
+            image: gift.image,
+            args: gift.args,
+            env: &env,
+            fds: &fds,
+            kin: gift.kin,
+            folder,
+            report: ready.as_fd(),
+        };
         let child = spawn(&command)?;
         Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false })
     }

@@ -5,15 +5,15 @@ use rustcorn_tls::Material;
 
 use super::Refusal;
 use super::generation::Resources;
+use crate::heritage::Endowment;
 use crate::notice::Notice;
 
 /// Reads what the settings name. A certificate whose time is over does not take the place of one that is good. Where there is
 /// nothing better, it is served: clients who do not care are served, and the log says so.
-pub(super) fn load(loaded: &Loaded, present: Option<&Resources>) -> Result<Option<Material>, Refusal> {
-    let present = present.and_then(|resources| resources.tls.as_ref());
-    let Some(material) = Material::load(loaded, present.map(Material::tickets))? else { return Ok(None) };
+pub(super) fn load(loaded: &Loaded, present: &Endowment) -> Result<Option<Material>, Refusal> {
+    let Some(material) = Material::load(loaded, present.tickets.as_ref())? else { return Ok(None) };
     let is_good = |material: &Material| material.validity().is_none_or(|validity| validity.is_now());
-    if present.is_some_and(is_good)
+    if present.tls.as_ref().is_some_and(is_good)
         && let Some(validity) = material.validity().filter(|validity| !validity.is_now())
     {
         let text = format!("the certificate in {} {validity}; the one in use is good", loaded.settings.certfile);

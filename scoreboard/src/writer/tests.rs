@@ -70,7 +70,7 @@ fn one_thread_and_many_agree() {
 fn phase_and_state_are_seen_at_once() {
     let board = Board::create().expect("memfd");
     let writer = attach(&board, 5, Threads::One);
-    for phase in [Phase::Running, Phase::Stopping, Phase::StoppingNow, Phase::Leaving] {
+    for phase in [Phase::Running, Phase::Stopping, Phase::StoppingNow, Phase::Leaving, Phase::HandedOver] {
         board.set_phase(phase);
         assert_eq!((writer.phase(), board.phase()), (phase, phase));
     }

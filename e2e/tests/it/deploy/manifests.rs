@@ -44,7 +44,10 @@ impl Manifests {
                 |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
             let kustomization: Value = serde_saphyr::from_str(&read("kustomization.yaml")).expect("YAML");
             for file in entries(&kustomization["resources"]) {
-                let documents: Vec<Value> = serde_saphyr::from_multiple(&read(string(file))).expect("YAML");
+                let mut documents: Vec<Value> = serde_saphyr::from_multiple(&read(string(file))).expect("YAML");
+                for document in &mut documents {
+                    document["metadata"]["namespace"] = kustomization["namespace"].clone();
+                }
                 all.objects.extend(documents);
             }
             all.take_files(&kustomization);
@@ -80,6 +83,12 @@ impl Manifests {
     pub(crate) fn pods(&self) -> Vec<&Value> {
         let templates = self.objects.iter().map(|object| &object["spec"]["template"]);
         templates.filter(|template| template.is_object()).collect()
+    }
+
+    /// The pods' labels in one namespace.
+    pub(crate) fn labels_in(&self, namespace: &str) -> impl Iterator<Item = &Value> {
+        let objects = self.objects.iter().filter(move |object| object["metadata"]["namespace"] == namespace);
+        objects.map(|object| &object["spec"]["template"]["metadata"]["labels"]).filter(|labels| labels.is_object())
     }
 
     /// Of one pod, sidecars included.

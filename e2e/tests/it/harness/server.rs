@@ -16,8 +16,10 @@ pub(crate) struct Server {
     setup: Setup,
     child: Child,
     pub(crate) log: Log,
-    /// The master: the child, or the child's child if something runs it.
+    /// The master: the child, or the child's child if something runs it, or who took over from it.
     master: Option<u32>,
+    /// The master is no child of ours, so that its exit code is unknown.
+    foreign: bool,
     exit: Option<i32>,
 }
 
@@ -27,7 +29,7 @@ impl Server {
         let mut child = setup.spawn();
         let log = Log::capture(child.stderr.take().expect("it is piped"));
         let master = Some(child.id());
-        Self { setup, child, log, master, exit: None }
+        Self { setup, child, log, master, foreign: false, exit: None }
     }
 
     pub(super) fn started(setup: Setup) -> Self {
@@ -80,6 +82,31 @@ impl Server {
         self.master = Some(found);
     }
 
+    /// Waits until the new master serves, and returns its pid.
+    #[track_caller]
+    pub(crate) fn wait_for_heir(&self, mark: usize) -> u32 {
+        let line = self.log.wait(mark, "Upgrade: the new master serves", 1, PATIENCE);
+        let pid = line.split("(pid: ").nth(1).and_then(|rest| rest.split(')').next()?.parse().ok());
+        pid.unwrap_or_else(|| panic!("no pid in {line}"))
+    }
+
+    /// From now on the new master is the server; the old one is gone or goes, with 0.
+    #[track_caller]
+    pub(crate) fn follow(&mut self, heir: u32) {
+        if self.foreign {
+            let old = self.pid();
+            eventually("the old master leaves", PATIENCE, || (!proc::lives(old)).then_some(()));
+        } else {
+            assert_eq!(self.wait_for_exit(PATIENCE), 0, "the old master leaves in order");
+        }
+        (self.master, self.foreign, self.exit) = (Some(heir), true, None);
+    }
+
+    /// The same after the old master was killed.
+    pub(crate) fn follow_killed(&mut self, heir: u32) {
+        (self.master, self.foreign, self.exit) = (Some(heir), true, None);
+    }
+
     pub(crate) fn signal(&self, sig: Sig) {
         assert_eq!(self.exit, None, "the master is gone");
         proc::signal(self.pid(), sig);
@@ -122,7 +149,7 @@ impl Server {
     }
 
     /// Writes a file into the server's folder.
-    pub(crate) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write_file(&self, name: &str, text: &str) {
         self.setup.dir.write(name, text);
     }
 
@@ -155,8 +182,12 @@ impl Server {
         })
     }
 
-    /// Whether the master has left, and how: -1 for a signal.
+    /// Whether the master has left, and how: -1 for a signal. Of one that is no child of ours the code is unknown; 0 stands for
+    /// that.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        if self.foreign {
+            return (!proc::lives(self.pid())).then_some(0);
+        }
         if self.exit.is_none() {
             let status = self.child.try_wait().expect("it is our child");
             self.exit = status.map(|status| status.code().unwrap_or(-1));

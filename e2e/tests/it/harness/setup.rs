@@ -1,6 +1,7 @@
 //! What a test says about the server it wants.
 
 use std::fmt::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -19,6 +20,8 @@ pub(crate) struct Setup {
     args: Vec<String>,
     env: Vec<(String, String)>,
     pub(crate) expected: Vec<String>,
+    /// Standard input; none: nothing.
+    stdin: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -45,7 +48,15 @@ impl Setup {
             args: Vec::new(),
             env: Vec::new(),
             expected: Vec::new(),
+            stdin: None,
         }
+    }
+
+    /// Runs a copy of the program, `name` in its own folder, which a test can replace.
+    pub(crate) fn installed(mut self, name: &str) -> Self {
+        self.dir.install(name, &self.program);
+        self.program = self.dir.path().join(name);
+        self
     }
 
     /// Adds settings, or replaces those of the same name.
@@ -87,6 +98,23 @@ impl Setup {
         self
     }
 
+    /// Starts the server in the way of systemd: with this socket as descriptor 3 (sd_listen_fds(3)).
+    pub(crate) fn activated_by(self, listener: impl Into<OwnedFd>) -> Self {
+        self.with_descriptor_3(listener, "LISTEN_FDS=1 LISTEN_PID=$$ ")
+    }
+
+    /// Starts the server with this socket as descriptor 3. Safe Rust can only place it on 0; the shell moves it to 3.
+    pub(crate) fn with_descriptor_3(mut self, listener: impl Into<OwnedFd>, variables: &str) -> Self {
+        self.stdin = Some(listener.into());
+        let script = format!("exec 3<&0 </dev/null; {variables}exec \"$@\"");
+        self.wrapped(&["sh", "-c", &script, "sh"])
+    }
+
+    /// Starts it and waits until all workers are ready; all these lines are part of the story.
+    pub(crate) fn start_expecting(self, patterns: &[&str]) -> Server {
+        patterns.iter().fold(self, |setup, pattern| setup.expect(pattern)).start()
+    }
+
     /// Lines of level ERROR and above that contain this text are part of the story. All others fail the test in the end.
     pub(crate) fn expect(mut self, pattern: &str) -> Self {
         self.expected.push(pattern.to_owned());
@@ -119,6 +147,13 @@ impl Setup {
         self.command().args(args).output().expect("the program was built")
     }
 
+    /// The same, run by other words.
+    pub(crate) fn run_wrapped(&self, wrapper: &[&str], args: &[&str]) -> Output {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(&self.program).args(args).current_dir(self.dir.path());
+        command.stdin(Stdio::null()).output().expect("the wrapper is there")
+    }
+
     pub(crate) fn spawn(&self) -> Child {
         self.command().arg("app.toml").stderr(Stdio::piped()).spawn().expect("the program was built")
     }
@@ -130,7 +165,8 @@ impl Setup {
         words.push(self.program.to_str().expect("a path as cargo makes it").to_owned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(&self.args);
-        command.current_dir(self.dir.path()).stdin(Stdio::null()).env_clear();
+        let stdin = self.stdin.as_ref().map(|fd| fd.try_clone().expect("there are descriptors left"));
+        command.current_dir(self.dir.path()).stdin(stdin.map_or_else(Stdio::null, Stdio::from)).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command

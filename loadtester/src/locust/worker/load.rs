@@ -64,7 +64,7 @@ impl Load {
     /// Ends at once, and returns what nobody has asked for yet.
     pub(super) async fn abandon(&mut self) -> Option<Interval> {
         match std::mem::replace(self, Self::None) {
-            Self::Running { engine, .. } => Some(engine.stop(Duration::ZERO).await),
+            Self::Running { engine, .. } => Some(engine.stop(Duration::ZERO).await.0),
             Self::Ended(interval) => Some(*interval),
             // Its threads are told when it is dropped, here.
             Self::None | Self::Ending(_) => None,
@@ -74,7 +74,7 @@ impl Load {
     /// Starts no more requests.
     pub(super) fn halt(&mut self, grace: Duration) {
         *self = match std::mem::replace(self, Self::None) {
-            Self::Running { engine, .. } => Self::Ending(Box::pin(engine.stop(grace))),
+            Self::Running { engine, .. } => Self::Ending(Box::pin(async move { engine.stop(grace).await.0 })),
             // Nothing was started: the end is here already.
             Self::None => Self::Ending(Box::pin(std::future::ready(Interval::empty(0)))),
             other => other,
