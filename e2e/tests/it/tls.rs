@@ -195,6 +195,26 @@ fn a_session_is_resumed_by_any_worker_and_after_a_reload() {
 }
 
 #[test]
+fn sessions_outlive_the_master() {
+    let (ca, setup) = secure(Setup::testapp().set("upgrade = \"auto\""));
+    let mut server = setup.start();
+    let client = http1(&ca);
+    let visit = |server: &Server| {
+        let session = Session::open(server.address(), &client).expect("accepted");
+        let resumed = session.is_resumed();
+        session.into_conn().get("/pid").expect("answered");
+        resumed
+    };
+    assert_eq!([visit(&server), visit(&server)], [false, true]);
+    let mark = server.log.mark();
+    server.signal(Sig::SIGUSR2);
+    let heir = server.wait_for_heir(mark);
+    server.follow(heir);
+    server.settled(2);
+    assert!(visit(&server));
+}
+
+#[test]
 fn a_bad_certificate_stops_the_first_start_with_1_and_is_told_by_check_config() {
     let (ca, setup) = secure(Setup::hello());
     setup.dir.write("key.pem", &ca.issue().key);
