@@ -78,15 +78,37 @@ impl Http2Options {
     }
 }
 
+/// The application's service under a name of its own: what the compiler makes of [`Counted`] for HTTP/1 then has one caller, so it
+/// is put into hyper's loop as a whole. Shared between both, it costs a request 2 to 3 % more instructions.
+#[derive(Clone)]
+pub(crate) struct Multiple<S>(S);
+
+impl<S, R> Service<R> for Multiple<S>
+where
+    S: Service<R>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.0.call(request)
+    }
+}
+
 pin_project! {
     /// The task of one connection.
     pub(crate) struct Serving2<S, X>
     where
         S: Service<Request<Incoming>>,
-        Counted<S>: hyper::service::HttpService<Incoming>,
+        Counted<Multiple<S>>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
-        http: Http2<TokioIo<Progress>, Counted<S>, X>,
+        http: Http2<TokioIo<Progress>, Counted<Multiple<S>>, X>,
         connection: Arc<Connection>,
     }
 }
@@ -97,14 +119,14 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<S>, CountedBody<B>>,
+    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
 {
     /// Serves the plain bytes of a connection.
     pub(crate) fn new(protocol: &Builder<X>, stream: Stream, service: S) -> Self {
         let connection = Arc::clone(stream.connection());
         let first = connection.http2.set(Multiplexed::default()).is_ok();
         debug_assert!(first, "a connection learns once what it speaks");
-        let counted = Counted { service, connection: Arc::clone(&connection) };
+        let counted = Counted { service: Multiple(service), connection: Arc::clone(&connection) };
         Self { http: protocol.serve_connection(TokioIo::new(Progress(stream)), counted), connection }
     }
 }
@@ -115,7 +137,7 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<S>, CountedBody<B>>,
+    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
 {
     type Output = ();
 

@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, CountedBody, Handling};
-use crate::http2::{Http2Options, Serving2};
+use crate::http2::{Http2Options, Multiple, Serving2};
 use crate::io::{Socket, Stream};
 use crate::registry::{Connection, Phase, Registered};
 use crate::secure::{Handshake, Shaken};
@@ -40,7 +40,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Runs the tasks of connections and of HTTP/2's requests.
 pub(crate) trait Spawns<S, B>:
-    Executor<Serving<S>> + Executor<Negotiated<S, Self>> + Http2ServerConnExec<Handling<S>, CountedBody<B>>
+    Executor<Serving<S>> + Executor<Negotiated<S, Self>> + Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
@@ -55,7 +55,7 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Executor<Serving<S>> + Executor<Negotiated<S, X>> + Http2ServerConnExec<Handling<S>, CountedBody<B>>,
+    X: Executor<Serving<S>> + Executor<Negotiated<S, X>> + Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
 {
 }
 
@@ -245,6 +245,7 @@ pin_project! {
     where
         S: Service<Request<Incoming>>,
         Counted<S>: hyper::service::HttpService<Incoming>,
+        Counted<Multiple<S>>: hyper::service::HttpService<Incoming>,
     {
         Opening { opening: Option<Opening<S, X>> },
         Http1 { #[pin] serving: Serving<S> },
@@ -258,7 +259,7 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<S>, CountedBody<B>>,
+    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
 {
     type Output = ();
 
