@@ -80,8 +80,11 @@ impl Client {
 /// Clients at work.
 pub(crate) struct Mix {
     stop: Arc<AtomicBool>,
-    clients: Vec<(&'static str, Arc<AtomicU64>, JoinHandle<Result<(), String>>)>,
+    clients: Vec<AtWork>,
 }
+
+/// Its kind, its exchanges so far, and its thread.
+type AtWork = (&'static str, Arc<AtomicU64>, JoinHandle<Result<(), String>>);
 
 impl Mix {
     /// Starts so many clients of each kind.
