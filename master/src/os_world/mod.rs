@@ -15,6 +15,7 @@ mod process;
 mod promotion;
 mod start;
 mod succession;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::io;
