@@ -299,7 +299,7 @@ fn a_renewed_certificate_is_served_after_a_reload_and_costs_no_request() {
 
 #[test]
 fn only_the_master_needs_the_files() {
-    let (ca, setup) = secure(Setup::testapp().set("workers = 1").expect("Perhaps out of memory"));
+    let (ca, setup) = secure(Setup::testapp().set("workers = 1").expect("was sent SIGKILL!"));
     let server = setup.start();
     let old = server.settled(1);
     for name in ["cert.pem", "key.pem"] {
