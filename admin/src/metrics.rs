@@ -90,6 +90,8 @@ fn requests(page: &mut Page, totals: &Counts) {
         .is(totals.aborted);
     page.counter("rustcorn_spans_dropped_total", "Spans that did not reach the collector.").is(totals.spans_dropped);
     page.counter("rustcorn_connections_accepted_total", "Connections accepted.").is(totals.accepted);
+    page.counter("rustcorn_tls_handshakes_failed_total", "Connections whose TLS handshake came to nothing.")
+        .is(totals.handshakes_failed);
     page.counter("rustcorn_response_bytes_total", "Bytes of the bodies of answers.").is(totals.bytes);
     let mut log =
         page.counter("rustcorn_log_messages_total", "Log lines, by level; exceptions are panics of the application.");

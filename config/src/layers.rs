@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use crate::app::AppSpec;
 use crate::cli;
+use crate::connection_rule::tls_together;
 use crate::input::Input;
 use crate::problem::{Origin, Problem};
 use crate::profile::Profile;
@@ -127,6 +128,9 @@ impl Layers {
                 "{min_ready_workers} workers cannot be ready where workers is {workers}; use at most {workers}"
             );
             blame("min_ready_workers", text);
+        }
+        if let Some((key, text)) = tls_together(&self.settings) {
+            blame(key, text);
         }
     }
 

@@ -9,6 +9,7 @@
 mod address;
 mod app;
 mod cli;
+mod connection_rule;
 mod control_rule;
 mod duration;
 mod endpoint;
@@ -32,6 +33,7 @@ mod tests;
 pub use address::{Address, StatsdHost};
 pub use app::{App, AppSpec};
 pub use cli::Usage;
+pub use connection_rule::Protocol;
 pub use control_rule::control_socket;
 pub use endpoint::Endpoint;
 pub use handoff::Change;

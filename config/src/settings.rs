@@ -9,6 +9,7 @@ use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
+use crate::connection_rule::{FilePath, Protocol, Protocols};
 use crate::control_rule::{Permissions, SocketPath};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
@@ -103,6 +104,9 @@ settings! {
         "Time that an idle connection is kept open for its next request; 0 closes after every response.";
     header_timeout: Duration = "30", Time(10, HOUR), "--header-timeout" "SECONDS", Workers,
         "Time that a client has to send the head of a request.";
+    max_connection_age: Duration = "0", TimeOrOff(Time(10, 365 * 24 * HOUR)), "--max-connection-age" "SECONDS", Workers,
+        "Time after which a connection is told to end, up to a tenth more by connection: HTTP/1.1 by Connection: close on its next \
+         response, HTTP/2 by GOAWAY. Nothing under way is cut. 0 turns that off.";
     max_requests: u64 = "0", Whole(0, 1_000_000_000_000), "--max-requests" "N", Workers,
         "Requests after which a worker is replaced, against leaks; it serves until its successor is ready. 0 turns that off.";
     max_requests_jitter: u64 = "0", Whole(0, 1_000_000_000_000), "--max-requests-jitter" "N", Workers,
@@ -156,6 +160,31 @@ settings! {
          file beside it, PATH.lock, keeps a second master from taking the path over.";
     control_socket_mode: u32 = "0600", Permissions, "--control-socket-mode" "MODE", Master,
         "Permissions of the control socket, in octal. They can keep people out; they let nobody in whom the master refuses.";
+    certfile: String = "", FilePath, "--certfile" "FILE", Workers,
+        "Certificate of the server with those that lead to its CA, as PEM; makes the server speak TLS on all its addresses. A \
+         reload reads it again.";
+    keyfile: String = "", FilePath, "--keyfile" "FILE", Workers,
+        "Private key of the certificate, as PEM; empty means that certfile holds it, too. Only the master reads it.";
+    ca_certs: String = "", FilePath, "--ca-certs" "FILE", Workers,
+        "Certificates, as PEM, of the CAs that client certificates must come from.";
+    cert_reqs: u8 = "0", Whole(0, 2), "--cert-reqs" "N", Workers,
+        "Client certificates: 0 asks for none, 1 verifies one that is shown, 2 refuses clients without.";
+    ciphers: String = "", Words { forbidden: "|#" }, "--ciphers" "LIST", Workers,
+        "Cipher suites of TLS by their IANA names, with commas or colons between; empty for all that are safe.";
+    tls_handshake_timeout: Duration = "10", Time(10, HOUR), "--tls-handshake-timeout" "SECONDS", Workers,
+        "Time that a client has for the TLS handshake.";
+    http_protocols: Vec<Protocol> = "h2,h1", Protocols, "--http-protocols" "LIST", Workers,
+        "Versions of HTTP that are offered to clients over TLS (ALPN).";
+    http2_cleartext: String = "off", Choice(&["off", "prior-knowledge"]), "--http2-cleartext" "MODE", Workers,
+        "HTTP/2 without TLS: prior-knowledge understands clients that begin with it, on unix sockets and from this machine.";
+    http2_max_concurrent_streams: u32 = "100", Whole(1, 0x7fff_ffff), "--http2-max-concurrent-streams" "N", Workers,
+        "Requests that an HTTP/2 connection may have under way at the same time.";
+    http2_initial_window_size: u32 = "65535", Whole(1, 0x7fff_ffff), "--http2-initial-window-size" "BYTES", Workers,
+        "Bytes of a request's body that an HTTP/2 client may send before the application has taken them.";
+    http2_max_frame_size: u32 = "16384", Whole(16_384, 16_777_215), "--http2-max-frame-size" "BYTES", Workers,
+        "Longest HTTP/2 frame that is accepted.";
+    http2_max_header_list_size: u32 = "65536", Whole(1, 0x7fff_ffff), "--http2-max-header-list-size" "BYTES", Workers,
+        "Size of all header fields of an HTTP/2 request together; a longer head is answered 431.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged. For what the application logs through tracing, RUST_LOG goes first.";
     log_format: Format = "text", LogFormat, "--log-format" "FORMAT", Both,

@@ -18,6 +18,7 @@ use rustcorn_sys::Pid;
 use rustcorn_sys::fd::{take_inherited, wait_readable};
 use rustcorn_sys::notify;
 use rustcorn_sys::signal::PidFd;
+use rustcorn_tls::{Material, TicketSecret};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Generation, Report};
@@ -45,6 +46,9 @@ pub(crate) struct Heritage {
     activated: bool,
     /// How often the service manager wants a sign of life, in microseconds.
     watchdog: Option<u64>,
+    /// The secret behind the tickets of TLS sessions.
+    #[serde(default)]
+    tickets: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -89,6 +93,7 @@ impl Heritage {
             sockets: sockets.chain(endowment.admin.iter().map(socket(Purpose::AdminBind))).collect(),
             activated: endowment.activated,
             watchdog: watchdog.and_then(|time| u64::try_from(time.as_micros()).ok()),
+            tickets: endowment.tickets.as_ref().map(TicketSecret::to_hex),
         }
     }
 
@@ -110,7 +115,7 @@ impl Heritage {
     }
 }
 
-/// Sockets that are there before the configuration is read.
+/// What is there before the configuration is read: sockets, and what TLS goes on with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endowment {
     /// For `bind`.
@@ -119,6 +124,10 @@ pub(crate) struct Endowment {
     pub(crate) admin: Vec<Rc<Listener>>,
     /// They are a service manager's: all of them are used, and `bind` is not.
     pub(crate) activated: bool,
+    /// What clients are shown now.
+    pub(crate) tls: Option<Material>,
+    /// What the tickets that clients hold can be read with.
+    pub(crate) tickets: Option<TicketSecret>,
 }
 
 /// Everything a master begins with.
@@ -244,7 +253,7 @@ impl Beginning {
         let sockets: Result<_, _> = fds.into_iter().zip(taken).map(listener).collect();
         let sockets: Vec<_> = sockets.map_err(HeritageError::Descriptors)?;
         let activated = !sockets.is_empty();
-        let endowment = Endowment { sockets, admin: Vec::new(), activated };
+        let endowment = Endowment { sockets, activated, ..Endowment::default() };
         Ok(Self { endowment, watchdog: notify::watchdog(), ..Self::default() })
     }
 
@@ -281,7 +290,9 @@ impl Beginning {
 }
 
 fn endow(heritage: &Heritage, taken: Vec<OwnedFd>) -> Result<Endowment, HeritageError> {
-    let mut endowment = Endowment { activated: heritage.activated, ..Endowment::default() };
+    // A secret that does not read costs clients a handshake in full.
+    let tickets = heritage.tickets.as_deref().and_then(TicketSecret::from_hex);
+    let mut endowment = Endowment { activated: heritage.activated, tickets, ..Endowment::default() };
     if heritage.sockets.iter().map(|socket| socket.count).sum::<usize>() != taken.len() {
         return Err(HeritageError::Variable);
     }
@@ -338,14 +349,16 @@ mod tests {
             ],
             activated: true,
             watchdog: Some(30_000_000),
+            tickets: None,
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let text = heritage().to_text();
+        let heritage = Heritage { tickets: Some("0f".repeat(32)), ..heritage() };
+        let text = heritage.to_text();
         let read = Heritage::parse(&text).expect("our own");
-        assert_eq!(read, heritage());
+        assert_eq!(read, heritage);
         assert_eq!(read.to_text(), text);
     }
 

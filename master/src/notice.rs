@@ -25,6 +25,15 @@ pub enum Notice {
         /// As URLs.
         addresses: Vec<String>,
     },
+    /// What clients are shown from now on.
+    Certificate {
+        /// Its file.
+        path: String,
+        /// From when, or until when, it is valid, as the end of a sentence.
+        validity: String,
+        /// Whether that is so now.
+        good: bool,
+    },
     /// What the workers run.
     UsingWorker {
         /// The handler's or program's name.
@@ -285,6 +294,7 @@ impl Notice {
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
             | Self::ControlRefused { .. }
+            | Self::Certificate { good: false, .. }
             | Self::StatsdTrouble { .. }
             | Self::LogNotTaken { .. }
             | Self::SystemTrouble { .. } => Level::Warning,

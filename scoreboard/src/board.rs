@@ -133,8 +133,8 @@ impl Board {
         [&id.pid, &id.generation, &id.state, &id.lanes].into_iter().for_each(|word| word.store(0, Relaxed));
         let plain = &slot.plain;
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
-        let spans = [&plain.spans_waiting, &plain.spans_dropped];
-        plain.log.iter().chain(gauges).chain(spans).for_each(|word| word.store(0, Relaxed));
+        let others = [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed];
+        plain.log.iter().chain(gauges).chain(others).for_each(|word| word.store(0, Relaxed));
     }
 }
 
@@ -194,6 +194,7 @@ impl View {
             aborted: plain.aborted.load(Relaxed),
             log: plain.log.each_ref().map(|count| count.load(Relaxed)),
             spans_dropped: plain.spans_dropped.load(Relaxed),
+            handshakes_failed: plain.handshakes_failed.load(Relaxed),
             ..Counts::default()
         };
         slot.lanes_in_use().iter().for_each(|lane| counts.add_lane(&lane.read()));

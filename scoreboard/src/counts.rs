@@ -30,6 +30,8 @@ pub struct Counts {
     pub log: [u64; 4],
     /// Spans that were not delivered to the collector.
     pub spans_dropped: u64,
+    /// Connections whose TLS handshake came to nothing.
+    pub handshakes_failed: u64,
     /// Requests by duration.
     pub durations: Histogram,
 }
@@ -44,6 +46,7 @@ impl Default for Counts {
             status: Box::new([0; STATUSES]),
             log: [0; 4],
             spans_dropped: 0,
+            handshakes_failed: 0,
             durations: Histogram::default(),
         }
     }
@@ -72,6 +75,7 @@ impl Counts {
         add_all(&mut self.status[..], &other.status[..]);
         add_all(&mut self.log, &other.log);
         self.spans_dropped += other.spans_dropped;
+        self.handshakes_failed += other.handshakes_failed;
         self.durations.add(&other.durations);
     }
 
@@ -96,6 +100,7 @@ impl Counts {
             status,
             log: std::array::from_fn(|kind| self.log[kind].saturating_sub(earlier.log[kind])),
             spans_dropped: self.spans_dropped.saturating_sub(earlier.spans_dropped),
+            handshakes_failed: self.handshakes_failed.saturating_sub(earlier.handshakes_failed),
             durations: self.durations.since(&earlier.durations),
         }
     }

@@ -184,6 +184,7 @@ struct Past {
     aborted: AtomicU64,
     bytes: AtomicU64,
     spans_dropped: AtomicU64,
+    handshakes_failed: AtomicU64,
     log: [AtomicU64; 4],
     status: [AtomicU64; STATUSES],
     durations: [AtomicU64; BUCKETS],
@@ -284,11 +285,13 @@ impl Ledger {
 impl Past {
     fn add(&self, counts: &Counts) {
         // Without `..`: a counter that is new must be kept here, too. Requests are the sum of the status codes.
-        let Counts { accepted, requests: _, aborted, bytes, spans_dropped, status, log, durations } = counts;
+        let Counts { accepted, requests: _, aborted, bytes, spans_dropped, handshakes_failed, status, log, durations } =
+            counts;
         add(&self.accepted, *accepted);
         add(&self.aborted, *aborted);
         add(&self.bytes, *bytes);
         add(&self.spans_dropped, *spans_dropped);
+        add(&self.handshakes_failed, *handshakes_failed);
         self.log.iter().zip(log).for_each(|(to, more)| add(to, *more));
         self.status.iter().zip(&**status).for_each(|(to, more)| add(to, *more));
         self.durations.iter().zip(durations.buckets()).for_each(|(to, more)| add(to, *more));
@@ -305,6 +308,7 @@ impl Past {
             aborted: self.aborted.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             spans_dropped: self.spans_dropped.load(Relaxed),
+            handshakes_failed: self.handshakes_failed.load(Relaxed),
             status,
             log: self.log.each_ref().map(|count| count.load(Relaxed)),
             durations,

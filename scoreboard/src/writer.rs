@@ -127,6 +127,11 @@ impl Writer {
         self.slot.plain.log[EXCEPTION].fetch_add(1, Relaxed);
     }
 
+    /// A TLS handshake came to nothing. From any thread.
+    pub fn handshake_failed(&self) {
+        self.slot.plain.handshakes_failed.fetch_add(1, Relaxed);
+    }
+
     /// A span has ended and waits to be sent. From any thread, as the two below.
     pub fn span_waits(&self) {
         self.slot.plain.spans_waiting.fetch_add(1, Relaxed);

@@ -17,6 +17,7 @@ use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
 use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level, syslog};
 use rustcorn_sys::{Monotonic, Pid};
+use rustcorn_tls::Material;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tower_service::Service;
@@ -32,9 +33,9 @@ use crate::lifeline::Lifeline;
 use crate::log;
 use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
+use crate::protocols::{Protocols, Spawns};
 use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
-use crate::serve::Serving;
-use crate::shared::Shared;
+use crate::shared::{Shared, Waits};
 use crate::telemetry::{QUICK_FLUSH, Telemetry};
 use crate::timers::{beat_and_sweep, tick};
 use crate::wishes::OsWishes;
@@ -113,6 +114,7 @@ fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
 /// A worker that does not serve yet.
 struct Boot {
     settings: Settings,
+    tls: Option<Material>,
     context: Context,
     draining: watch::Sender<bool>,
     listeners: Vec<std::os::fd::OwnedFd>,
@@ -128,7 +130,7 @@ struct Boot {
 impl Boot {
     /// What comes before the application.
     fn start(handoff: Handoff) -> Result<Self, Failure> {
-        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, settings } = handoff;
+        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, settings, tls } = handoff;
         set_level(settings.loglevel);
         set_format(settings.log_format);
         describe_process(vec![
@@ -147,7 +149,7 @@ impl Boot {
             let threads = if settings.threads > 1 { Threads::Many } else { Threads::One };
             let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
             writer.boot(Pid::this(), generation);
-            let shared = Shared::new(writer, settings.keepalive, settings.header_timeout);
+            let shared = Shared::new(writer, Waits::of(&settings));
             log::count_on(&shared);
             if let Some(telemetry) = Telemetry::start(&settings, slot, &shared).map_err(Failure::Boot)? {
                 telemetry.publish();
@@ -165,7 +167,7 @@ impl Boot {
         let (draining, receiver) = watch::channel(false);
         let context =
             Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
-        Ok(Self { settings, context, draining, listeners, lanes, shared, ready, reopens, lifeline, orphaned })
+        Ok(Self { settings, tls, context, draining, listeners, lanes, shared, ready, reopens, lifeline, orphaned })
     }
 
     fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
@@ -236,7 +238,7 @@ impl Boot {
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
-        X: Executor<Serving<S>> + Executor<Timer>,
+        X: Spawns<S, B> + Executor<Timer>,
     {
         let stream = Stream::open(self.context.slot == 0);
         let service = match build(make, self.context.clone(), &stream).await {
@@ -271,7 +273,7 @@ impl Boot {
     /// Arms everything that serving needs.
     fn core<S, X>(&mut self, service: S, executor: X) -> Result<Core<S, X, OsWishes>, Failure>
     where
-        X: Executor<Timer>,
+        X: Executor<Timer> + Clone,
     {
         let (settings, shared) = (&self.settings, &self.shared);
         let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
@@ -282,13 +284,15 @@ impl Boot {
         let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
         let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
         let acceptors = Acceptors::new(shared_by_all, lanes);
-        let tick = tick(&[settings.timeout, settings.keepalive, settings.header_timeout]);
+        let protocols = Protocols::new(settings, self.tls.as_ref(), executor.clone()).map_err(Failure::Boot)?;
+        let tick = tick(&[&[settings.timeout][..], &Waits::of(settings).all()].concat());
         executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {
             shared: Arc::clone(shared),
             acceptors,
             service,
             executor,
+            protocols,
             wishes,
             plan: Plan {
                 worker_connections: settings.worker_connections,

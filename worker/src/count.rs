@@ -32,7 +32,7 @@ use body::length;
 
 use crate::log::{self, Seen};
 use crate::panics::contained;
-use crate::registry::{Connection, Phase};
+use crate::registry::Connection;
 use crate::telemetry::{Observed, Trouble};
 
 /// Any error, in the shape that hyper, tower and axum use.
@@ -55,7 +55,10 @@ where
     type Error = Infallible;
     type Future = Handling<S>;
 
-    fn call(&self, request: Request<Incoming>) -> Handling<S> {
+    fn call(&self, mut request: Request<Incoming>) -> Handling<S> {
+        if let Some(tls) = self.connection.tls.get() {
+            request.extensions_mut().insert(tls.clone());
+        }
         let mut ticket = Ticket::open(&self.connection, &request);
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
@@ -63,6 +66,9 @@ where
         let step = contained(|| Step::begin(service, request)); // as in Handling
         drop((attached, shown));
         ticket.polled();
+        if self.connection.http2.get().is_some() {
+            ticket.0.stretch = None; // polled next in a task of its own, whenever that is
+        }
         let step = step.unwrap_or_else(|panic| Step::Failed { why: Some(panic.into()) });
         Handling { ticket: Some(ticket), step }
     }
@@ -92,9 +98,10 @@ struct Entry {
 }
 
 impl Ticket {
+    #[inline(always)] // it has a caller in HTTP/1 and one in HTTP/2, and is as fast as with one
     fn open(connection: &Arc<Connection>, request: &Request<Incoming>) -> Self {
         let started = Monotonic::now();
-        connection.enter(Phase::InRequest, Some(started));
+        connection.request_begins(started);
         connection.shared.writer.request_started();
         let telemetry = connection.shared.telemetry();
         let observed = telemetry.map(|telemetry| telemetry.observer.begin(request, connection.peer.as_ref()));
@@ -151,7 +158,7 @@ impl Ticket {
         if let Some(observed) = &mut entry.observed {
             observed.answered(response);
         }
-        if entry.connection.shared.says_close() && !entry.upgraded {
+        if entry.connection.says_close() && !entry.upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -188,7 +195,8 @@ impl Drop for Ticket {
             if let Some((observed, telemetry)) = observed {
                 telemetry.observer.end(observed, None, Monotonic::now().since(entry.started));
             }
-            return writer.request_aborted(); // the connection is gone too: it has no phase any more
+            writer.request_aborted();
+            return entry.connection.request_aborted();
         };
         let now = Monotonic::now();
         // Before the count: whoever sees the request counted finds its span on its way.
@@ -197,7 +205,7 @@ impl Drop for Ticket {
         }
         writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
         entry.connection.shared.request_answered();
-        entry.connection.enter(if entry.upgraded { Phase::Upgraded } else { Phase::Idle }, Some(now));
+        entry.connection.request_ends(entry.upgraded, now);
     }
 }
 
@@ -312,7 +320,7 @@ where
             Ok(response) => response.map(Some),
             Err(why) => {
                 ticket.failed("", &why);
-                failure()
+                failure(ticket.0.connection.http2.get().is_none())
             }
         };
         ticket.answered(&mut response);
@@ -321,13 +329,15 @@ where
     }
 }
 
-/// What a client gets where the application has no answer. The connection ends with it: what is left of the request's body
-/// may be anything.
+/// What a client gets where the application has no answer. The connection `closes` with it, but for HTTP/2: what is left of the
+/// request's body may be anything.
 #[cold]
-fn failure<B>() -> Response<Option<B>> {
+fn failure<B>(closes: bool) -> Response<Option<B>> {
     let mut response = Response::new(None);
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

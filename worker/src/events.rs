@@ -73,18 +73,25 @@ fn least(loglevel: Severity) -> LevelFilter {
     }
 }
 
+/// What `loglevel` alone lets pass. The library that frames HTTP/2 tells of each frame: whoever looks for a fault of the application
+/// would drown in it, and whoever wants it has `RUST_LOG`.
+fn passes(target: &str, level: Level, loglevel: Severity) -> bool {
+    let frames = target.starts_with("h2::") && level > Level::INFO;
+    !frames && level <= least(loglevel)
+}
+
 impl<S> Filter<S> for Wanted {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
         match &self.0 {
             Some(targets) => Filter::enabled(targets, metadata, context),
-            None => *metadata.level() <= least(log::level()),
+            None => passes(metadata.target(), *metadata.level(), log::level()),
         }
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         match &self.0 {
             Some(targets) => Filter::<S>::callsite_enabled(targets, metadata),
-            None if *metadata.level() <= least(log::level()) => Interest::always(),
+            None if passes(metadata.target(), *metadata.level(), log::level()) => Interest::always(),
             None => Interest::never(),
         }
     }

@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 
 use rustcorn_config::Settings;
 use rustcorn_sys::fd::take_inherited;
+use rustcorn_tls::Material;
 
 use crate::lanes::LanePlan;
 
@@ -36,6 +37,8 @@ pub struct Handoff {
     /// On which another log file may come; older masters have none.
     pub(crate) log: Option<OwnedFd>,
     pub(crate) settings: Settings,
+    /// `None`: the server speaks no TLS.
+    pub(crate) tls: Option<Material>,
 }
 
 impl Handoff {
@@ -75,7 +78,7 @@ impl Handoff {
             .try_into()
             .expect("take_inherited gives as many as it was asked for");
         let ready = Ready(ready.into());
-        let settings = read_settings(settings).inspect_err(|error| ready.failed(&error.to_string()))?;
+        let (settings, tls) = read_settings(settings).inspect_err(|error| ready.failed(&error.to_string()))?;
         Ok(Self {
             slot: seats.slot,
             generation: seats.generation,
@@ -86,19 +89,23 @@ impl Handoff {
             ready,
             log,
             settings,
+            tls,
         })
     }
 }
 
 /// Siblings share the file and with it the offset, so each reads by position.
-fn read_settings(fd: OwnedFd) -> Result<Settings, HandoffError> {
+fn read_settings(fd: OwnedFd) -> Result<(Settings, Option<Material>), HandoffError> {
     let file = File::from(fd);
     let unreadable = |error: io::Error| HandoffError::Settings(error.to_string());
     let length = file.metadata().map_err(unreadable)?.len();
     let mut text = vec![0; usize::try_from(length).expect("a length in memory")];
     file.read_exact_at(&mut text, 0).map_err(unreadable)?;
     let text = String::from_utf8(text).map_err(|error| HandoffError::Settings(error.to_string()))?;
-    Settings::from_toml(&text).map_err(HandoffError::Settings)
+    let settings = Settings::from_toml(&text).map_err(HandoffError::Settings)?;
+    // Whoever speaks no TLS need not read everything twice.
+    let tls = if settings.speaks_tls() { Material::from_toml(&text).map_err(HandoffError::Settings)? } else { None };
+    Ok((settings, tls))
 }
 
 /// The pipe on which a worker tells the master how its boot ended, and later that it leaves. It stays open until the worker is

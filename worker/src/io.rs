@@ -4,30 +4,47 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use rustcorn_sys::socket::has_pending_bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::registry::{Connection, Registered};
+use crate::registry::{Connection, Phase, Registered};
+use crate::secure::Secured;
 
 /// Responses up to this many bytes are joined before they are sent: well below what copying them costs more than it saves.
 const JOINED: usize = 256;
 
-/// An accepted socket.
+/// An accepted socket, and what lies between it and the plain bytes of HTTP.
 pub(crate) enum Socket {
     /// With the address of the other side.
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
+    /// After the handshake. Boxed, as it is much larger than the others.
+    Tls(Box<Secured>),
+    /// Its first bytes were read to see what it is.
+    Ahead(Box<Ahead>),
 }
 
 impl Socket {
     pub(crate) const fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(_, peer) => Some(*peer),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Tls(_) | Self::Ahead(_) => None, // asked before it becomes one of these
         }
+    }
+
+    /// Bytes have arrived that are not enough for anything to be read.
+    fn has_part_of_a_record(&self) -> bool {
+        matches!(self, Self::Tls(secured) if secured.has_part_of_a_record())
+    }
+
+    /// Whether the other side ended its TCP stream and not its TLS session.
+    fn ends_bluntly(&self, error: &io::Error) -> bool {
+        matches!(self, Self::Tls(_)) && error.kind() == io::ErrorKind::UnexpectedEof
     }
 }
 
@@ -36,11 +53,108 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream, _) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(secured) => secured.socket().as_fd(),
+            Self::Ahead(ahead) => ahead.socket.as_fd(),
         }
     }
 }
 
-/// A socket on the books of the worker. Dropping it takes it off, also where an upgrade has given it to the application.
+/// Calls one method that writes on whichever socket it is.
+macro_rules! on_socket {
+    ($socket:expr, $method:ident($($argument:expr),*)) => {
+        match $socket.get_mut() {
+            Socket::Tcp(socket, _) => Pin::new(socket).$method($($argument),*),
+            Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
+            Socket::Tls(secured) => Pin::new(secured.stream()).$method($($argument),*),
+            Socket::Ahead(ahead) => Pin::new(&mut **ahead).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    #[inline]
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket, _) => Pin::new(socket).poll_read(cx, buf),
+            Self::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(secured) => Pin::new(&mut **secured).poll_read(cx, buf),
+            Self::Ahead(ahead) => Pin::new(&mut **ahead).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    #[inline]
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        on_socket!(self, poll_write(cx, buf))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_socket!(self, poll_write_vectored(cx, bufs))
+    }
+
+    #[inline]
+    fn is_write_vectored(&self) -> bool {
+        true // all kinds are
+    }
+
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_socket!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_socket!(self, poll_shutdown(cx))
+    }
+}
+
+/// A socket with bytes that were read from it already and come first.
+pub(crate) struct Ahead {
+    bytes: Bytes,
+    socket: Socket,
+}
+
+impl AsyncRead for Ahead {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.bytes.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let now = self.bytes.len().min(buf.remaining());
+        buf.put_slice(&self.bytes.split_to(now));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Ahead {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// A socket on the books of the worker: the plain bytes of a connection, whatever carries them. This is where what
+/// looks at the bytes of HTTP before hyper has its place. Dropping it takes it off the books, also where an upgrade has given it to
+/// the application.
 pub(crate) struct Stream {
     socket: Socket,
     registered: Registered,
@@ -51,8 +165,15 @@ impl Stream {
         Self { socket, registered }
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
+    pub(crate) const fn connection(&self) -> &Arc<Connection> {
         &self.registered.0
+    }
+
+    /// The same connection with `bytes`, which were read from it, to be read again.
+    pub(crate) fn with_bytes_ahead(self, bytes: Bytes) -> Self {
+        let Self { socket, registered } = self;
+        let socket = if bytes.is_empty() { socket } else { Socket::Ahead(Box::new(Ahead { bytes, socket })) };
+        Self { socket, registered }
     }
 
     /// Whether hyper shall be told that the client is gone, so that it closes the connection in good order.
@@ -64,25 +185,24 @@ impl Stream {
         !has_pending_bytes(self.socket.as_fd())
     }
 
+    /// Nothing to read for now.
+    #[inline]
+    fn read_later(&self) -> Poll<io::Result<()>> {
+        if self.socket.has_part_of_a_record() {
+            self.connection().bytes_arrived(); // the rest is on its way
+        }
+        if self.connection().close_requested() && self.ends_here() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
     /// hyper writes until all is written, and then flushes, or until a write has to wait: so that alone, no short write, means
     /// that a part of the response stays behind.
     #[inline]
-    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() {
             self.connection().has_unsent();
         }
         polled
     }
-}
-
-/// Calls one method on whichever socket it is.
-macro_rules! on_socket {
-    ($stream:expr, $method:ident($($argument:expr),*)) => {
-        match &mut $stream.socket {
-            Socket::Tcp(socket, _) => Pin::new(socket).$method($($argument),*),
-            Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
-        }
-    };
 }
 
 impl AsyncRead for Stream {
@@ -91,11 +211,17 @@ impl AsyncRead for Stream {
         let before = buf.filled().len();
         // The socket's own poll_read, not a readiness loop of ours: after a short read it knows without a second system call
         // that the socket is empty.
-        let polled = on_socket!(self, poll_read(cx, buf));
-        match polled {
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buf);
+        match &polled {
             Poll::Ready(Ok(())) if buf.filled().len() > before => self.connection().bytes_arrived(),
-            Poll::Pending if self.connection().close_requested() && self.ends_here() => return Poll::Ready(Ok(())),
-            _ => {}
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => return self.read_later(),
+            Poll::Ready(Err(error)) => {
+                // Half of the clients there are do so. A message that it cuts short is found out by its own framing.
+                if self.socket.ends_bluntly(error) && self.connection().phase() != Phase::Upgraded {
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
         polled
     }
@@ -104,7 +230,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = on_socket!(self, poll_write(cx, buf));
+        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.wrote(polled)
     }
 
@@ -124,22 +250,33 @@ impl AsyncWrite for Stream {
             let joined = &joined[..head.len() + body.len()];
             return self.poll_write(cx, joined);
         }
-        let polled = on_socket!(self, poll_write_vectored(cx, bufs));
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.wrote(polled)
     }
 
     #[inline]
     fn is_write_vectored(&self) -> bool {
-        true // both kinds of socket are
+        true // every kind of socket is
     }
 
     #[inline]
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection().all_sent();
-        Poll::Ready(Ok(())) // a socket has no buffer of its own
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = match &self.socket {
+            Socket::Tcp(..) | Socket::Unix(_) => Poll::Ready(Ok(())), // without a buffer of its own
+            _ => Pin::new(&mut self.socket).poll_flush(cx),
+        };
+        if polled.is_ready() {
+            self.connection().all_sent();
+        }
+        self.wrote(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_socket!(self, poll_shutdown(cx))
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match ready!(Pin::new(&mut self.socket).poll_shutdown(cx)) {
+            // TLS says goodbye, to a client that has left already.
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
     }
 }

@@ -7,7 +7,9 @@
 //! | `context` | what the application is given |
 //! | `run` | the serving core: accept, spawn, drain |
 //! | `accept` | the listening sockets |
-//! | `serve`, `io` | one connection: hyper, and the stream under it |
+//! | `protocols` | what a connection speaks, and how that is found out |
+//! | `serve`, `http2`, `io` | one connection of HTTP/1 or HTTP/2: hyper, and the stream under it |
+//! | `secure` | TLS in that stream |
 //! | `count` | requests on their way through the application, counted; its failures contained |
 //! | `registry` | open connections and their time limits |
 //! | `shared` | what all of these share |
@@ -29,14 +31,17 @@ mod drain;
 #[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
 mod events;
 mod handoff;
+mod http2;
 mod io;
 mod lanes;
 mod lifeline;
 mod log;
 mod log_channel;
 mod panics;
+mod protocols;
 mod registry;
 mod run;
+mod secure;
 mod serve;
 mod shared;
 mod telemetry;
@@ -51,6 +56,7 @@ pub use count::BoxError;
 #[cfg(feature = "tracing")]
 pub use events::tracing_layer;
 pub use handoff::{Handoff, HandoffError};
+pub use secure::Tls;
 #[doc(hidden)] // for the example that the app package ships; not part of what users are promised
 pub use telemetry::Companion;
 pub use telemetry::Route;

@@ -46,6 +46,7 @@ fn say(panic: &Panic) {
 /// Runs code of the application. Its panic is the error; the caller says it.
 ///
 /// Unwind safety is the caller's business: nothing that `code` was in the middle of may be used again.
+#[inline(always)] // as Ticket::open
 pub(crate) fn contained<T>(code: impl FnOnce() -> T) -> Result<T, Box<Panic>> {
     let outer = EXPECTED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(code));

@@ -3,6 +3,8 @@
 //! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
 //! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
 
+mod multiplexed;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -11,6 +13,9 @@ use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
 
+pub(crate) use multiplexed::Multiplexed;
+
+use crate::secure::Tls;
 use crate::shared::Shared;
 
 /// What a connection is doing.
@@ -27,6 +32,8 @@ pub(crate) enum Phase {
     InRequest = 3,
     /// No longer HTTP (websocket, CONNECT): the application has it, no limit of ours applies.
     Upgraded = 4,
+    /// Accepted; the TLS handshake is not over.
+    Handshake = 5,
 }
 
 /// Phase, close request and time in one word: `nanoseconds << 4 | close << 3 | phase`. Nanoseconds 0 means "not stamped yet":
@@ -47,6 +54,7 @@ impl Word {
             1 => Phase::Idle,
             2 => Phase::ReadingHead,
             3 => Phase::InRequest,
+            5 => Phase::Handshake,
             _ => Phase::Upgraded,
         }
     }
@@ -90,6 +98,13 @@ pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
     /// `None`: a unix socket.
     pub(crate) peer: Option<Peer>,
+    /// Of a connection that came over TLS, once its handshake is over.
+    pub(crate) tls: OnceLock<Tls>,
+    /// Of a connection that speaks HTTP/2, once that is known.
+    pub(crate) http2: OnceLock<Multiplexed>,
+    /// When it shall be told to end (`max_connection_age`), and whether that time has come.
+    expires: Option<Monotonic>,
+    expired: AtomicBool,
     word: AtomicU64,
     /// The socket has no room and hyper holds on to the rest of a response. Until it is written the connection is busy, whatever
     /// its phase: hyper drops a body, and with it the ticket, as soon as its last bytes are in hyper's own buffer.
@@ -116,9 +131,17 @@ impl Connection {
 
     /// Bytes have arrived. The head's time counts from its first byte: more of them change nothing.
     pub(crate) fn bytes_arrived(&self) {
-        if matches!(self.phase(), Phase::New | Phase::Idle) {
-            self.enter(Phase::ReadingHead, None);
+        match self.phase() {
+            Phase::New => self.enter(Phase::ReadingHead, None),
+            // Between two requests of HTTP/2 they may be anything, and a head is known when it is whole.
+            Phase::Idle if self.http2.get().is_none() => self.enter(Phase::ReadingHead, None),
+            _ => {}
         }
+    }
+
+    /// Whether the sweep has asked for its end, in a phase in which HTTP does not speak yet.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.load().close()
     }
 
     /// The socket takes no more for now.
@@ -141,16 +164,17 @@ impl Connection {
     /// With the application, or on its way to the client. An upgraded connection writes as it likes.
     fn in_flight(&self) -> bool {
         match self.phase() {
-            Phase::InRequest => true,
-            Phase::Upgraded => false,
+            _ if self.http2.get().is_some_and(Multiplexed::is_busy) => true,
+            Phase::InRequest => self.http2.get().is_none(),
+            Phase::Upgraded | Phase::Handshake => false,
             Phase::New | Phase::Idle | Phase::ReadingHead => self.unsent.load(Relaxed),
         }
     }
 
     /// Whether the connection shall end if nothing has arrived on it. Never while a response is being written: hyper, told of
-    /// an end, would drop the rest.
+    /// an end, would drop the rest. HTTP/2 gets GOAWAY first.
     pub(crate) fn close_requested(&self) -> bool {
-        self.load().close() && !self.unsent.load(Relaxed)
+        self.load().close() && !self.unsent.load(Relaxed) && self.http2.get().is_none_or(Multiplexed::goes_away)
     }
 
     pub(crate) fn set_waker(&self, waker: &Waker) {
@@ -170,6 +194,9 @@ impl Connection {
     /// None holds while a response is being written. A client that stops reading so keeps its connection for as long as it
     /// answers the kernel's probes; in a drain it loses it with all others at the end of `graceful_timeout`.
     fn check(&self, now: Monotonic, limits: &Limits) {
+        if self.expires.is_some_and(|end| now >= end) && !self.expired.swap(true, Relaxed) {
+            self.wake_http2();
+        }
         if self.unsent.load(Relaxed) {
             return;
         }
@@ -186,11 +213,14 @@ impl Connection {
             }
         };
         let over = |limit: Option<Duration>| limit.is_some_and(|limit| now.since(since) >= limit);
-        let overdue = match seen.phase() {
-            Phase::New => over(limits.header) || limits.idle_ends.is_some_and(|end| now >= end),
-            Phase::Idle => over(limits.keepalive) || limits.idle_ends.is_some_and(|end| now >= end),
-            Phase::ReadingHead => over(limits.header),
-            Phase::InRequest | Phase::Upgraded => false,
+        let idle_ends = limits.idle_ends.is_some_and(|end| now >= end);
+        let overdue = match (self.http2.get(), seen.phase()) {
+            (Some(http2), phase) => http2.is_overdue(phase, limits, idle_ends, over),
+            (None, Phase::Handshake) => over(limits.handshake) || idle_ends,
+            (None, Phase::New) => over(limits.header) || idle_ends,
+            (None, Phase::Idle) => over(limits.keepalive) || idle_ends,
+            (None, Phase::ReadingHead) => over(limits.header),
+            (None, Phase::InRequest | Phase::Upgraded) => false,
         };
         if overdue {
             self.request_close(seen);
@@ -211,6 +241,8 @@ impl Drop for Registered {
 /// What a sweep enforces; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits {
+    /// From the accept to the end of the TLS handshake.
+    pub(crate) handshake: Option<Duration>,
     /// From the first byte of a head (or the accept) to its last.
     pub(crate) header: Option<Duration>,
     /// Between two requests.
@@ -250,6 +282,10 @@ impl Registry {
         let connection = Arc::new(Connection {
             shared: Arc::clone(shared),
             peer: peer.map(Peer::new),
+            tls: OnceLock::new(),
+            http2: OnceLock::new(),
+            expires: shared.connection_expires(),
+            expired: AtomicBool::new(false),
             word: AtomicU64::new(Word::new(Phase::New, None).0),
             unsent: AtomicBool::new(false),
             waker: OnceLock::new(),
@@ -292,6 +328,11 @@ impl Registry {
     pub(crate) fn sweep(&self, now: Monotonic, limits: &Limits) {
         // Waking a task only queues it, so nothing comes back here for the lock.
         self.lock().open.iter().for_each(|connection| connection.check(now, limits));
+    }
+
+    /// Has all HTTP/2 connections look whether it is time to go.
+    pub(crate) fn wake_http2(&self) {
+        self.lock().open.iter().for_each(|connection| connection.wake_http2());
     }
 
     pub(crate) fn census(&self) -> Census {

@@ -11,7 +11,6 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper::server::conn::http1::Builder;
 use rustcorn_scoreboard::State;
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::log::{Level, line};
@@ -22,7 +21,7 @@ use crate::accept::Acceptors;
 use crate::count::BoxError;
 use crate::drain::{Drain, Order, Times};
 use crate::io::Socket;
-use crate::serve::{Serving, protocol};
+use crate::protocols::{Protocols, Spawns};
 use crate::shared::Shared;
 use crate::wishes::{Wish, Wishes};
 
@@ -57,6 +56,7 @@ pub(crate) struct Core<S, X, W> {
     pub(crate) acceptors: Acceptors,
     pub(crate) service: S,
     pub(crate) executor: X,
+    pub(crate) protocols: Arc<Protocols<X>>,
     pub(crate) wishes: W,
     pub(crate) plan: Plan,
 }
@@ -81,17 +81,16 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Executor<Serving<S>>,
+    X: Spawns<S, B>,
     W: Wishes,
 {
     /// Serves until asked to leave and done with it. Calls `leaves` when a drain begins.
     pub(crate) async fn run(mut self, mut leaves: impl FnMut()) -> Ended {
-        let protocol = protocol();
         let mut leaving = None;
         loop {
             match poll_fn(|cx| self.poll_event(cx, leaving.as_mut())).await {
                 Event::Accepted(socket) => {
-                    self.spawn(&protocol, socket);
+                    self.spawn(socket);
                     continue;
                 }
                 Event::Wished(Wish::Quit) => return Ended::Quit,
@@ -104,7 +103,7 @@ where
                 }
                 Event::Look => {}
             }
-            if let Some(ended) = leaving.as_mut().and_then(|leaving| self.step(&protocol, leaving)) {
+            if let Some(ended) = leaving.as_mut().and_then(|leaving| self.step(leaving)) {
                 return ended;
             }
         }
@@ -129,8 +128,8 @@ where
         self.acceptors.poll_accept(cx).map(Event::Accepted)
     }
 
-    fn spawn(&self, protocol: &Builder, socket: Socket) {
-        self.executor.execute(Serving::new(protocol, &self.shared, socket, self.service.clone()));
+    fn spawn(&self, socket: Socket) {
+        self.protocols.serve(&self.executor, &self.shared, socket, self.service.clone());
     }
 
     fn begin_to_leave(&self, leaves: &mut impl FnMut()) -> Leaving {
@@ -143,7 +142,7 @@ where
     }
 
     /// Does what the drain wants now.
-    fn step(&mut self, protocol: &Builder, leaving: &mut Leaving) -> Option<Ended> {
+    fn step(&mut self, leaving: &mut Leaving) -> Option<Ended> {
         loop {
             let now = Monotonic::now();
             let order = leaving.drain.step(now, self.shared.writer.phase(), self.shared.registry.len());
@@ -153,7 +152,7 @@ where
                     self.acceptors.hold_all();
                     self.acceptors.refuse_new();
                 }
-                Order::StopAccepting { shut_down } => self.stop_accepting(protocol, shut_down),
+                Order::StopAccepting { shut_down } => self.stop_accepting(shut_down),
                 Order::Finish { idle_ends } => {
                     self.shared.end_idle_at(idle_ends);
                     self.shared.sweep(now);
@@ -176,12 +175,10 @@ where
         }
     }
 
-    fn stop_accepting(&mut self, protocol: &Builder, shut_down: bool) {
+    fn stop_accepting(&mut self, shut_down: bool) {
         // worker_connections does not hold here: what is in the queue has no other server at a full stop.
-        let (shared, service, executor) = (&self.shared, &self.service, &self.executor);
-        self.acceptors.finish(shut_down, self.plan.queued, |socket| {
-            executor.execute(Serving::new(protocol, shared, socket, service.clone()));
-        });
+        let Self { acceptors, shared, service, executor, protocols, plan, .. } = self;
+        acceptors.finish(shut_down, plan.queued, |socket| protocols.serve(executor, shared, socket, service.clone()));
         let left = self.shared.registry.census();
         line(
             Level::Debug,

@@ -1,4 +1,4 @@
-//! One connection: hyper on the worker's stream, with the application behind the counting service.
+//! One connection that speaks HTTP/1: hyper on the worker's stream, with the application behind the counting service.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,18 +14,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, chain};
-use crate::io::{Socket, Stream};
+use crate::io::Stream;
 use crate::log;
 use crate::registry::Connection;
-use crate::shared::Shared;
-
-/// HTTP/1.1 as all connections speak it.
-pub(crate) fn protocol() -> Builder {
-    let mut builder = Builder::new();
-    // hyper's timer would be reset for each request; the sweep does this for all connections at once (see registry.rs).
-    builder.header_read_timeout(None);
-    builder
-}
 
 pin_project! {
     /// The task of one connection.
@@ -47,13 +38,11 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Puts an accepted socket on the books, ready to be spawned.
-    pub(crate) fn new(protocol: &Builder, shared: &Arc<Shared>, socket: Socket, service: S) -> Self {
-        let registered = shared.registry.add(shared, socket.peer());
-        let connection = Arc::clone(&registered.0);
+    /// Serves the plain bytes of a connection.
+    pub(crate) fn new(protocol: &Builder, stream: Stream, service: S) -> Self {
+        let connection = Arc::clone(stream.connection());
         let counted = Counted { service, connection: Arc::clone(&connection) };
-        let stream = TokioIo::new(Stream::new(socket, registered));
-        Self { http: protocol.serve_connection(stream, counted).with_upgrades(), connection }
+        Self { http: protocol.serve_connection(TokioIo::new(stream), counted).with_upgrades(), connection }
     }
 }
 

@@ -5,23 +5,30 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustcorn_config::Settings;
 use rustcorn_scoreboard::Writer;
 use rustcorn_sys::Monotonic;
 
 use crate::handoff::Ready;
-use crate::registry::{Limits, Registry};
+use crate::log;
+use crate::registry::{Connection, Limits, Registry};
+use crate::secure::Failures;
 use crate::telemetry::Telemetry;
 
 /// One per worker process.
 pub(crate) struct Shared {
     pub(crate) writer: Writer,
     pub(crate) registry: Registry,
-    header: Option<Duration>,
-    keepalive: Option<Duration>,
+    limits: Limits,
+    connection_age: Option<Duration>,
+    /// TLS handshakes that came to nothing.
+    pub(crate) handshakes: Failures,
     /// Nanoseconds since boot from which no connection may be idle; 0 = not yet known.
     idle_ends: AtomicU64,
     /// Every response from now on says `Connection: close`.
     says_close: AtomicBool,
+    /// The worker drains.
+    leaves: AtomicBool,
     /// Set before the first connection, or never.
     telemetry: OnceLock<Telemetry>,
     /// Set before the first connection, or never.
@@ -34,17 +41,43 @@ struct Quota {
     master: Ready,
 }
 
+/// How long connections may take for what; zero is no limit, but for `keepalive`: without it a connection serves one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waits {
+    pub(crate) handshake: Duration,
+    pub(crate) header: Duration,
+    pub(crate) keepalive: Duration,
+    pub(crate) connection_age: Duration,
+}
+
+impl Waits {
+    pub(crate) const fn of(settings: &Settings) -> Self {
+        Self {
+            handshake: settings.tls_handshake_timeout,
+            header: settings.header_timeout,
+            keepalive: settings.keepalive,
+            connection_age: settings.max_connection_age,
+        }
+    }
+
+    pub(crate) const fn all(&self) -> [Duration; 4] {
+        [self.handshake, self.header, self.keepalive, self.connection_age]
+    }
+}
+
 impl Shared {
-    /// `keepalive` zero: a connection serves one request; `header_timeout` zero: no limit.
-    pub(crate) fn new(writer: Writer, keepalive: Duration, header_timeout: Duration) -> Arc<Self> {
+    pub(crate) fn new(writer: Writer, waits: Waits) -> Arc<Self> {
         let limit = |limit: Duration| (!limit.is_zero()).then_some(limit);
+        let [handshake, header, keepalive, connection_age] = waits.all().map(limit);
         Arc::new(Self {
             writer,
             registry: Registry::default(),
-            header: limit(header_timeout),
-            keepalive: limit(keepalive),
+            limits: Limits { handshake, header, keepalive, idle_ends: None },
+            connection_age,
+            handshakes: Failures::default(),
             idle_ends: AtomicU64::new(0),
-            says_close: AtomicBool::new(keepalive.is_zero()),
+            says_close: AtomicBool::new(keepalive.is_none()),
+            leaves: AtomicBool::new(false),
             telemetry: OnceLock::new(),
             quota: OnceLock::new(),
         })
@@ -84,9 +117,30 @@ impl Shared {
         self.says_close.load(Relaxed)
     }
 
-    /// From now on each response is the last on its connection.
+    /// The worker drains: from now on each response is the last on its connection, and HTTP/2 gets GOAWAY.
     pub(crate) fn say_close(&self) {
         self.says_close.store(true, Relaxed);
+        self.leaves.store(true, Relaxed);
+        self.registry.wake_http2();
+    }
+
+    pub(crate) fn leaves(&self) -> bool {
+        self.leaves.load(Relaxed)
+    }
+
+    /// When a connection that begins now shall end: up to a tenth later than the setting says, so that those that came together do
+    /// not come back together.
+    pub(crate) fn connection_expires(&self) -> Option<Monotonic> {
+        self.connection_age.map(|age| Monotonic::now() + age + age.mul_f64(0.1 * fastrand::f64()))
+    }
+
+    /// A TLS handshake came to nothing.
+    #[cold]
+    pub(crate) fn handshake_failed(&self, why: &str, connection: &Connection) {
+        self.writer.handshake_failed();
+        let peer = connection.peer.as_ref();
+        self.handshakes.note(why, peer);
+        log::connection_ended(&format!("TLS handshake: {why}"), None, peer, None);
     }
 
     /// From `end` on connections that are idle are closed.
@@ -100,6 +154,6 @@ impl Shared {
             0 => None,
             nanos => Some(Monotonic::from_nanos(nanos)),
         };
-        self.registry.sweep(now, &Limits { header: self.header, keepalive: self.keepalive, idle_ends });
+        self.registry.sweep(now, &Limits { idle_ends, ..self.limits });
     }
 }

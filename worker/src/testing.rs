@@ -24,8 +24,10 @@ use tower_service::Service;
 use crate::accept::{Acceptors, Listener};
 use crate::count::BoxError;
 use crate::drain::Times;
+use crate::http2::Http2Options;
+use crate::protocols::Protocols;
 use crate::run::{Core, Ended, Local, Plan, Timer};
-use crate::shared::Shared;
+use crate::shared::{Shared, Waits};
 use crate::timers::{beat_and_sweep, tick};
 use crate::wishes::{Wish, Wishes};
 
@@ -43,9 +45,13 @@ pub(crate) fn eventually(what: &str, fact: impl Fn() -> bool) {
 
 /// A scoreboard, and a worker's shared state on its slot 0.
 pub(crate) fn seat(keepalive: Duration, header_timeout: Duration) -> (Board, Arc<Shared>) {
+    seat_with(Waits { keepalive, header: header_timeout, ..Waits::default() })
+}
+
+pub(crate) fn seat_with(waits: Waits) -> (Board, Arc<Shared>) {
     let board = Board::create().unwrap();
     let writer = Writer::attach(board.fd().try_clone_to_owned().unwrap(), 0, Threads::One).unwrap();
-    (board, Shared::new(writer, keepalive, header_timeout))
+    (board, Shared::new(writer, waits))
 }
 
 /// What a test wants to be different.
@@ -53,6 +59,8 @@ pub(crate) fn seat(keepalive: Duration, header_timeout: Duration) -> (Board, Arc
 pub(crate) struct Options {
     pub(crate) keepalive: Duration,
     pub(crate) header_timeout: Duration,
+    pub(crate) connection_age: Duration,
+    pub(crate) http2: Option<Http2Options>,
     pub(crate) worker_connections: usize,
     pub(crate) times: Times,
 }
@@ -62,6 +70,8 @@ impl Default for Options {
         Self {
             keepalive: PATIENCE * 2,
             header_timeout: PATIENCE * 2,
+            connection_age: Duration::ZERO,
+            http2: None,
             worker_connections: 100,
             times: Times { graceful_timeout: PATIENCE * 2, drain_delay: Duration::ZERO, handover: Duration::ZERO },
         }
@@ -100,7 +110,9 @@ impl Server {
     pub(crate) fn start_with(options: Options, prepare: impl FnOnce(&Arc<Shared>)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (board, shared) = seat(options.keepalive, options.header_timeout);
+        let Options { keepalive, header_timeout: header, connection_age, .. } = options;
+        let waits = Waits { keepalive, header, connection_age, ..Waits::default() };
+        let (board, shared) = seat_with(waits);
         prepare(&shared);
         let (wishes, receiver) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
@@ -108,14 +120,14 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
             let serve = async move {
-                let tick = tick(&[options.keepalive, options.header_timeout]);
-                let timer: Timer = Box::pin(beat_and_sweep(Arc::clone(&shared), tick));
+                let timer: Timer = Box::pin(beat_and_sweep(Arc::clone(&shared), tick(&waits.all())));
                 Local.execute(timer);
                 let core = Core {
                     shared,
                     acceptors: Acceptors::new(vec![Listener::new(ours).unwrap()], None),
                     service: app,
                     executor: Local,
+                    protocols: Protocols::without_tls(options.http2),
                     wishes: Sent(receiver),
                     plan: Plan { worker_connections: options.worker_connections, queued: 128, times: options.times },
                 };

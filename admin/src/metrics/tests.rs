@@ -59,6 +59,7 @@ fn an_idle_server_has_every_family_and_no_surprise() {
         "rustcorn_requests_in_flight",
         "rustcorn_connections",
         "rustcorn_connections_accepted_total",
+        "rustcorn_tls_handshakes_failed_total",
         "rustcorn_response_bytes_total",
         "rustcorn_workers{state=\"ready\"}",
         "rustcorn_workers_target",

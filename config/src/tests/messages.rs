@@ -269,3 +269,34 @@ fn an_empty_variable_is_no_number() {
         ]
     );
 }
+
+#[test]
+fn settings_of_tls_and_http2() {
+    assert_eq!(line("http_protocols = \"h1,h2,h1\""), "app.toml:1: http_protocols: \"h1\" is listed twice; remove one");
+    let allowed = "use \"h1\", \"h2\" or both, the preferred one first";
+    assert_eq!(
+        line("http_protocols = [\"h3\"]"),
+        format!("app.toml:1: http_protocols: \"h3\" is not supported; {allowed}")
+    );
+    assert_eq!(line("http_protocols = \"\""), format!("app.toml:1: http_protocols: \"\" is not allowed; {allowed}"));
+    assert_eq!(
+        line("http2_cleartext = \"on\""),
+        "app.toml:1: http2_cleartext: \"on\" is not allowed; use \"off\" or \"prior-knowledge\""
+    );
+    assert_eq!(
+        line("http2_max_frame_size = 16383"),
+        "app.toml:1: http2_max_frame_size: 16383 is not allowed; use a number from 16384 to 16777215"
+    );
+    assert_eq!(
+        line("keyfile = \"key.pem\""),
+        "app.toml:1: keyfile: a key alone is no use; set certfile to its certificate"
+    );
+    assert_eq!(
+        line("certfile = \"cert.pem\"\ncert_reqs = 2"),
+        "app.toml:2: cert_reqs: without ca_certs no client can be verified; set it to a file of CA certificates"
+    );
+    assert_eq!(
+        line("certfile = \"cert.pem\"\nca_certs = \"ca.pem\""),
+        "app.toml:2: ca_certs: it is used only with cert_reqs = 1 (optional) or 2 (required); set that, too"
+    );
+}

@@ -2,23 +2,33 @@
 
 use std::convert::Infallible;
 use std::fs::OpenOptions;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either as Select, select};
+use futures_util::{SinkExt, StreamExt};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 use rustcorn::BoxError;
 use serde::Deserialize;
+use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Interval, interval_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tower_service::Service;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -143,6 +153,14 @@ impl Inner {
                 visit.done = true;
                 text("draining")
             }
+            "/websocket" => self.websocket(request),
+            "/tls" => match request.extensions().get::<rustcorn::Tls>() {
+                Some(tls) => {
+                    let (name, clients) = (tls.server_name().unwrap_or("nobody"), tls.client_certificates().count());
+                    text(&format!("{:?} TLS {} {name} {clients}", request.version(), tls.version()))
+                }
+                None => text(&format!("{:?} without", request.version())),
+            },
             "/env" => text(&std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect::<String>()),
             "/echo" => match request.into_body().collect().await {
                 Ok(body) => Response::new(Either::Left(Full::new(body.to_bytes()))),
@@ -180,6 +198,42 @@ impl Inner {
             "/orphan" => text(&leave_an_orphan().to_string()),
             _ => status(StatusCode::NOT_FOUND, "Not Found\n"),
         }
+    }
+
+    /// Sends back what it gets, until the client has enough or the worker drains.
+    fn websocket(&self, mut request: Request<Incoming>) -> Answer {
+        let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes())) else {
+            return status(StatusCode::BAD_REQUEST, "no websocket\n");
+        };
+        let (upgrade, draining) = (hyper::upgrade::on(&mut request), self.ctx.draining());
+        drop(tokio::task::spawn_local(async move {
+            let Ok(upgraded) = upgrade.await else { return };
+            let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+            let mut draining = pin!(draining);
+            loop {
+                match select(socket.next(), draining.as_mut()).await {
+                    Select::Left((Some(Ok(message @ Message::Text(_))), _)) => {
+                        if socket.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                    Select::Left((Some(Ok(_)), _)) => {}
+                    Select::Left(_) => return,
+                    Select::Right(_) => break,
+                }
+            }
+            let goodbye = CloseFrame { code: CloseCode::Away, reason: "draining".into() };
+            if socket.close(Some(goodbye)).await.is_ok() {
+                while let Some(Ok(_)) = socket.next().await {} // until the client agrees
+                // TLS has a goodbye of its own. A client that did not wait for it has what it wanted.
+                let _ = poll_fn(|cx| Pin::new(socket.get_mut()).poll_shutdown(cx)).await;
+            }
+        })); // goes on without its handle
+        let mut answer = status(StatusCode::SWITCHING_PROTOCOLS, "");
+        for (name, value) in [(UPGRADE, "websocket"), (CONNECTION, "upgrade"), (SEC_WEBSOCKET_ACCEPT, &key)] {
+            answer.headers_mut().insert(name, value.parse().expect("it is text"));
+        }
+        answer
     }
 
     /// A line in the journal: what happens, and in which process.

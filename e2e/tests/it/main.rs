@@ -13,6 +13,8 @@
 //! | `matrix` | every signal in every state of the master |
 //! | `activation` | systemd hands sockets over, and hears how the server is |
 //! | `recycle` | max_requests and its like cost nobody anything |
+//! | `tls` | certificates: good, renewed, wrong, missing; clients that do what they should not |
+//! | `connections` | HTTP/2, websockets, old connections, and all of them while workers are replaced |
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `control` | rustcornctl: every command, and nobody who disturbs |
 //! | `limits` | how many connections, and for how long |
@@ -38,6 +40,7 @@ mod activation;
 mod bad_input;
 mod boot;
 mod cli;
+mod connections;
 mod control;
 mod crash;
 mod daemon;
@@ -58,6 +61,7 @@ mod sockets;
 mod start;
 mod statsd;
 mod stop;
+mod tls;
 mod trouble;
 mod upgrade;
 mod workspace;

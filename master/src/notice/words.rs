@@ -15,6 +15,7 @@ impl fmt::Display for Notice {
             Self::Listening { addresses } => {
                 write!(f, "Listening at: {} ({})", addresses.join(","), std::process::id())
             }
+            Self::Certificate { path, validity, .. } => write!(f, "Certificate in {path} {validity}"),
             Self::UsingWorker { app, workers, threads: 1 } => write!(f, "Using worker: {app} ({workers} workers)"),
             Self::UsingWorker { app, workers, threads } => {
                 write!(f, "Using worker: {app} ({workers} workers, {threads} threads each)")

@@ -19,9 +19,10 @@ impl OsWorld {
             Notice::SettingChanged { change: change.to_string(), later: change.apply == Apply::Restart }.say();
         }
         let changed = |keys: &[&str]| changes.iter().any(|change| keys.contains(&change.key.as_str()));
-        if changed(&["bind"]) {
+        if old.urls() != new.urls() {
             Notice::Listening { addresses: new.urls() }.say();
         }
+        new.say_certificate(Some(&old));
         if changed(&["backlog"]) {
             for (listener, result) in new.set_backlog() {
                 complain(result, || format!("set the backlog of {}", listener.url()));

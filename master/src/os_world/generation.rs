@@ -16,8 +16,11 @@ use rustcorn_sys::identity::Identity;
 use rustcorn_sys::socket::Access;
 use rustcorn_sys::spawn::{Attributes, Image};
 
+use rustcorn_tls::Material;
+
 use super::error_log::ErrorLog;
 use super::home::{Home, visit};
+use super::tls;
 use crate::control;
 use crate::fleet::{Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
@@ -117,8 +120,9 @@ pub(crate) struct Resources {
     pub(crate) settings: Settings,
     /// The same for people, with where each value came from.
     pub(crate) shown: Vec<Shown>,
-    /// The settings as the workers read them.
+    /// The settings as the workers read them, and what they need to speak TLS.
     pub(crate) handoff: OwnedFd,
+    pub(crate) tls: Option<Material>,
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
@@ -191,6 +195,7 @@ impl Resources {
         let back = around.present.and_then(|present| present.directory.as_deref());
         let _visit = visit(directory.as_deref(), back).map_err(|error| no_directory(&loaded, &error))?;
         let log = ErrorLog::open(&loaded, around.standard_error)?;
+        let tls = tls::load(&loaded, around.sockets)?;
         let shown = loaded.shown();
         let mut settings = loaded.settings;
         if let Some(path) = name_beside_parent(settings.pidfile.as_deref(), around.has_parent) {
@@ -212,7 +217,8 @@ impl Resources {
             if args.is_some() { settings.app.problem("command", &text).into() } else { Refusal::from(text) }
         })?;
         settings.name_for_syslog(&launch.name);
-        let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
+        let text = settings.to_toml() + &tls.as_ref().map_or_else(String::new, Material::to_toml);
+        let handoff = sealed_memfd("rustcorn-settings", text.as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // Last, since it is the only step others can see.
         let at_start = around.present.is_none();
@@ -242,6 +248,7 @@ impl Resources {
             settings,
             shown,
             handoff,
+            tls,
             listeners,
             admin,
             control,
@@ -299,9 +306,11 @@ impl Resources {
         }
     }
 
-    /// The sockets of this generation, for the next one.
+    /// What the next generation takes over from this one.
     pub(crate) fn endowment(&self, activated: bool) -> Endowment {
-        Endowment { sockets: self.listeners.clone(), admin: self.admin.iter().cloned().collect(), activated }
+        let (sockets, admin) = (self.listeners.clone(), self.admin.iter().cloned().collect());
+        let tickets = self.tls.as_ref().map(|tls| tls.tickets().clone());
+        Endowment { sockets, admin, activated, tls: self.tls.clone(), tickets }
     }
 
     pub(crate) fn sockets(&self) -> impl Iterator<Item = &Rc<Listener>> {
@@ -326,7 +335,8 @@ impl Resources {
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.listeners.iter().map(|listener| listener.url().to_owned()).collect()
+        let scheme = if self.tls.is_some() { "https://" } else { "http://" };
+        self.listeners.iter().map(|listener| listener.url().replacen("http://", scheme, 1)).collect()
     }
 }
 
@@ -351,7 +361,11 @@ fn no_directory(loaded: &Loaded, error: &io::Error) -> Refusal {
 /// What `--check-config` looks at besides the values: what only this machine can tell.
 pub(crate) fn check(loaded: &Loaded) -> Result<(), Refusal> {
     identity::resolve(&loaded.settings, &loaded.origins)?;
-    directory(&Home::find(), loaded).map(drop)
+    let home = Home::find();
+    let directory = directory(&home, loaded)?;
+    let _visit = visit(directory.as_deref(), home.start()).map_err(|error| no_directory(loaded, &error))?;
+    Material::load(loaded, None)?;
+    Ok(())
 }
 
 /// The file of a command: as it is if it has a slash, else the first executable of that name in `PATH` (execvp(3)).

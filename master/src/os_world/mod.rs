@@ -15,6 +15,7 @@ mod process;
 mod promotion;
 mod start;
 mod succession;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -65,7 +66,6 @@ pub(crate) struct OsWorld {
     standard_error: OwnedFd,
     signals: Signals,
     board: Board,
-    nursery: Nursery,
     children: Children,
     oom: Oom,
     admin: AdminSeat,
@@ -93,6 +93,9 @@ pub(crate) struct OsWorld {
     title: Option<Title>,
     /// With `daemon`.
     daemon: Option<Rc<Detached>>,
+    /// Last, since fields are dropped in this order: its end tells an heir that this master is gone, and what is one master's alone
+    /// (pidfile, control socket) has to be free by then.
+    nursery: Nursery,
 }
 
 impl OsWorld {

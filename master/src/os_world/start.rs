@@ -68,6 +68,7 @@ impl OsWorld {
         let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
         Notice::UsingWorker { app, workers, threads }.say();
         resources.say_admin();
+        resources.say_certificate(None);
         resources.say_control();
         if daemon.is_some() && !resources.log.has_file() && !resources.settings.syslog {
             Notice::DaemonWithoutLog.say();

@@ -58,6 +58,7 @@ where
     type Data = B::Data;
     type Error = BoxError;
 
+    #[inline(always)] // as Ticket::open
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         let Some(body) = this.body.as_mut().as_pin_mut() else {

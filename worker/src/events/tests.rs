@@ -35,6 +35,20 @@ fn said(directives: &str, code: impl FnOnce()) -> Vec<Said> {
 }
 
 #[test]
+fn frames_of_http2_are_told_to_those_who_ask_for_them() {
+    for (target, level, passes) in [
+        ("h2::codec::framed_read", Level::DEBUG, false),
+        ("h2::proto", Level::WARN, true),
+        ("shop::h2", Level::DEBUG, true),
+        ("shop", Level::TRACE, false),
+    ] {
+        assert_eq!(super::passes(target, level, Severity::Debug), passes, "{target}");
+    }
+    let all = said("debug", || debug!(target: "h2::codec::framed_read", "received"));
+    assert_eq!(all.len(), 1);
+}
+
+#[test]
 fn an_event_is_a_line_with_its_fields() {
     let all = said("trace", || {
         let cause = std::io::Error::other("disk full");

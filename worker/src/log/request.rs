@@ -7,6 +7,7 @@ use http::{Method, Request, StatusCode, Version};
 use rustcorn_sys::log::{Field, Map, Value};
 
 use crate::registry::Peer;
+use crate::secure::Tls;
 use crate::telemetry::redacted;
 
 /// More of an address than fits into a line is of no use.
@@ -30,7 +31,12 @@ impl Seen {
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let (host, path) = (within(host, URL), within(path, URL));
         let agent = within(header(USER_AGENT), AGENT);
-        let scheme = if host.is_empty() { "" } else { "http://" };
+        let secure = request.extensions().get::<Tls>().is_some();
+        let scheme = match (host.is_empty(), secure) {
+            (true, _) => "",
+            (false, true) => "https://",
+            (false, false) => "http://",
+        };
         let parts = [scheme, host, path, agent];
         let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
         text.extend(parts);

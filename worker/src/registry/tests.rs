@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Wake;
 
 use super::*;
+use crate::shared::Waits;
 use crate::testing::seat;
 
 const S: Duration = Duration::from_secs(1);
@@ -138,6 +139,7 @@ fn the_end_of_a_drain_is_for_the_idle_only() {
         (Phase::ReadingHead, false),
         (Phase::InRequest, false),
         (Phase::Upgraded, false),
+        (Phase::Handshake, true),
     ] {
         let one = One::new();
         one.connection().enter(phase, Some(at(0)));
@@ -172,4 +174,120 @@ fn whoever_waits_for_room_is_woken() {
     drop(registered);
     assert!(woken.0.load(SeqCst));
     assert!(shared.registry.poll_below(&mut cx, 1).is_ready());
+}
+
+/// A connection that speaks HTTP/2.
+fn multiplexed() -> One {
+    let one = One::new();
+    assert!(one.connection().http2.set(Multiplexed::default()).is_ok());
+    one
+}
+
+impl One {
+    /// Sweeps; whether the connection should now say GOAWAY.
+    fn should_go(&self, now: Monotonic) -> bool {
+        self.shared.sweep(now);
+        assert!(!self.connection().close_requested(), "GOAWAY first");
+        self.connection().should_go_away()
+    }
+}
+
+#[test]
+fn a_handshake_has_a_time_of_its_own_and_is_not_waited_for_at_the_end() {
+    let (_board, shared) = crate::testing::seat_with(Waits { handshake: S * 5, header: S * 10, ..Waits::default() });
+    let registered = shared.registry.add(&shared, None);
+    let connection = &registered.0;
+    connection.enter(Phase::Handshake, Some(at(0)));
+    connection.bytes_arrived();
+    shared.sweep(at(4));
+    assert!(!connection.is_overdue());
+    shared.sweep(at(5));
+    assert!(connection.is_overdue());
+    connection.enter(Phase::Handshake, Some(at(100)));
+    shared.end_idle_at(at(101));
+    shared.sweep(at(101));
+    assert!(connection.is_overdue());
+    assert_eq!(shared.registry.census(), Census { all: 1, in_flight: 0 });
+}
+
+#[test]
+fn several_requests_are_idle_when_the_last_one_is_over() {
+    let one = multiplexed();
+    one.connection().request_begins(at(0));
+    one.connection().request_begins(at(1));
+    one.connection().request_ends(false, at(2));
+    assert!(!one.should_go(at(500)));
+    assert_eq!(one.shared.registry.census(), Census { all: 1, in_flight: 1 });
+    one.connection().request_ends(false, at(500));
+    one.connection().bytes_arrived(); // a PING, say
+    assert!(!one.should_go(at(559)));
+    assert!(one.should_go(at(560)));
+    // The client has some time for its answer, and none beyond.
+    one.connection().goes_away();
+    assert!(!one.connection().should_go_away(), "said once");
+    assert!(!one.should_go(at(561))); // stamps it
+    assert!(!one.should_go(at(565)));
+    one.shared.sweep(at(566));
+    assert!(one.connection().close_requested());
+}
+
+#[test]
+fn after_goaway_requests_are_finished_and_slow_readers_have_their_time() {
+    let one = multiplexed();
+    one.connection().request_begins(at(0));
+    one.shared.say_close();
+    assert!(one.should_go(at(1)));
+    one.connection().goes_away();
+    assert!(!one.should_go(at(1000)), "a request is under way");
+    one.connection().request_ends(false, at(1000));
+    one.shared.end_idle_at(at(1010));
+    assert!(!one.should_go(at(1008)), "the drain waits for what is idle");
+    one.connection().enter(Phase::Idle, Some(at(1008))); // something was sent
+    assert!(!one.should_go(at(1012)));
+    one.shared.sweep(at(1013));
+    assert!(one.connection().close_requested());
+}
+
+#[test]
+fn a_drain_lets_a_new_connection_ask_first_and_leaves_a_tunnel_alone() {
+    let one = multiplexed();
+    one.shared.say_close();
+    assert!(!one.should_go(at(0)));
+    one.connection().request_begins(at(1));
+    assert!(one.connection().should_go_away());
+    one.connection().goes_away();
+    one.connection().request_ends(true, at(2));
+    one.shared.end_idle_at(at(3));
+    assert!(!one.should_go(at(10_000)));
+}
+
+#[test]
+fn an_aborted_request_is_over_too() {
+    let one = multiplexed();
+    one.connection().request_begins(at(0));
+    one.connection().request_aborted();
+    assert_eq!(one.shared.registry.census(), Census { all: 1, in_flight: 0 });
+    one.shared.sweep(at(0) + S * 100_000_000);
+    assert!(one.connection().should_go_away());
+}
+
+#[test]
+fn an_old_connection_says_so_whatever_it_does() {
+    for http2 in [false, true] {
+        let (_board, shared) =
+            crate::testing::seat_with(Waits { connection_age: S * 10, keepalive: S, ..Waits::default() });
+        let registered = shared.registry.add(&shared, None);
+        let (connection, woken) = (&registered.0, Arc::new(Woken::default()));
+        connection.set_waker(&Waker::from(Arc::clone(&woken)));
+        if http2 {
+            assert!(connection.http2.set(Multiplexed::default()).is_ok());
+        }
+        let born = Monotonic::now();
+        connection.request_begins(born);
+        shared.sweep(born + S * 9);
+        assert!(!connection.says_close() && !connection.should_go_away());
+        shared.sweep(born + S * 12); // a tenth later at most
+        assert_eq!((connection.says_close(), connection.should_go_away()), (!http2, http2));
+        assert_eq!(woken.0.load(SeqCst), http2);
+    }
 }

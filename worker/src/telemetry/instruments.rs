@@ -31,13 +31,15 @@ pub(crate) struct Series {
 /// The instruments of one worker.
 pub(crate) struct Instruments {
     methods: Methods,
+    scheme: &'static str,
     duration: Histogram<f64>,
     series: RwLock<HashMap<Series, BoundHistogram<f64>, BuildHasherDefault<Mix>>>,
     active: Arc<[AtomicI64; MOST_METHODS]>,
 }
 
 impl Instruments {
-    pub(crate) fn new(meter: &Meter, methods: &Methods) -> Self {
+    /// `scheme` as all requests of this worker have it.
+    pub(crate) fn new(meter: &Meter, methods: &Methods, scheme: &'static str) -> Self {
         let active: Arc<[AtomicI64; MOST_METHODS]> = Arc::new([const { AtomicI64::new(0) }; MOST_METHODS]);
         let (seen, names) = (Arc::clone(&active), methods.clone());
         // The callback stays when the instrument is dropped.
@@ -50,7 +52,7 @@ impl Instruments {
                     let count = seen[id.index()].load(Relaxed);
                     if count != 0 || names.name(id) == "GET" {
                         let method = KeyValue::new("http.request.method", names.name(id));
-                        observer.observe(count, &[method, KeyValue::new("url.scheme", "http")]);
+                        observer.observe(count, &[method, KeyValue::new("url.scheme", scheme)]);
                     }
                 }
             })
@@ -61,7 +63,7 @@ impl Instruments {
             .with_description("Duration of HTTP server requests.")
             .with_boundaries(BUCKETS.to_vec())
             .build();
-        Self { methods: methods.clone(), duration, series: RwLock::default(), active }
+        Self { methods: methods.clone(), scheme, duration, series: RwLock::default(), active }
     }
 
     pub(crate) fn begin(&self, method: MethodId) {
@@ -96,7 +98,7 @@ impl Instruments {
         let route = series.route.as_ref().map(|route| KeyValue::new("http.route", route.value()));
         let always = [
             KeyValue::new("http.request.method", self.methods.name(series.method)),
-            KeyValue::new("url.scheme", "http"),
+            KeyValue::new("url.scheme", self.scheme),
             KeyValue::new("network.protocol.version", series.version),
         ];
         always.into_iter().chain(status).chain(error).chain(route).collect()

@@ -60,7 +60,7 @@ fn series_and_active_requests() {
     let keeps = Keeps::default();
     let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(keeps.clone()).build()).build();
     let methods = Methods::new(None);
-    let instruments = Instruments::new(&provider.meter("test"), &methods);
+    let instruments = Instruments::new(&provider.meter("test"), &methods, "http");
     let id = |method: &str| methods.id(&http::Method::from_bytes(method.as_bytes()).unwrap());
     let end = |method, status: Option<u16>, trouble, route| {
         let status = status.map(|status| StatusCode::from_u16(status).unwrap());

@@ -117,7 +117,11 @@ impl Telemetry {
         };
         let metrics = meter_provider(options, resource, &patience)?;
         let instruments = metrics.as_ref().map(|provider| {
-            Instruments::new(&provider.meter_with_scope(scope()), &Methods::new(options.methods.as_deref()))
+            Instruments::new(
+                &provider.meter_with_scope(scope()),
+                &Methods::new(options.methods.as_deref()),
+                options.scheme,
+            )
         });
         let service = resource.get(&"service.name".into()).map(|name| name.as_str().into_owned());
         Ok(Self {

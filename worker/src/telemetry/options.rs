@@ -78,6 +78,8 @@ pub(crate) struct Options {
     pub(crate) methods: Option<Vec<String>>,
     /// Longest text of an attribute that a client chooses, in characters.
     pub(crate) longest: usize,
+    /// Of all requests: a server speaks TLS everywhere or nowhere.
+    pub(crate) scheme: &'static str,
     /// Requests are in their callers' traces even where no spans are made: JSON log lines say so.
     pub(crate) follows: bool,
     /// What was ignored, and why: for the log.
@@ -120,6 +122,7 @@ impl Options {
             methods: env
                 .get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
                 .map(|list| words(&list).map(str::to_owned).collect()),
+            scheme: if settings.speaks_tls() { "https" } else { "http" },
             longest: size(read.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", text_limit)),
             follows,
             complaints: if sends { read.complaints } else { Vec::new() },

@@ -24,6 +24,12 @@ fn urls(options: &Options) -> [Option<String>; 2] {
 }
 
 #[test]
+fn the_scheme_is_that_of_the_server() {
+    assert_eq!(with(&[]).scheme, "http");
+    assert_eq!(resolve(|settings| settings.certfile = "cert.pem".into(), &[]).unwrap().unwrap().scheme, "https");
+}
+
+#[test]
 fn off_without_a_place_to_send_to_or_when_told() {
     assert_eq!(resolve(|settings| settings.otlp_endpoint = None, &[]), Ok(None));
     for variables in

@@ -41,6 +41,7 @@ struct Traces {
     sampling: Sampling,
     callers: Callers,
     longest: usize,
+    scheme: &'static str,
 }
 
 /// What callers say about themselves.
@@ -76,6 +77,7 @@ impl Observer {
             sampling: options.sampling,
             callers: callers(),
             longest: options.longest,
+            scheme: options.scheme,
         });
         Self { methods: Methods::new(options.methods.as_deref()), traces, followed, instruments }
     }
@@ -141,7 +143,7 @@ impl Observer {
         }
         let mut attributes = vec![
             KeyValue::new("http.request.method", self.methods.name(self.methods.other())),
-            KeyValue::new("url.scheme", "http"),
+            KeyValue::new("url.scheme", traces.scheme),
         ];
         attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", i64::from(status.as_u16()))));
         peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
@@ -254,7 +256,7 @@ impl Traces {
             let original = cut(request.method().as_str(), self.longest);
             attributes.push(KeyValue::new("http.request.method_original", original));
         }
-        attributes.push(KeyValue::new("url.scheme", "http"));
+        attributes.push(KeyValue::new("url.scheme", self.scheme));
         attributes.push(KeyValue::new("url.path", cut(uri.path(), self.longest)));
         if let Some(query) = uri.query() {
             attributes.push(KeyValue::new("url.query", redacted(query, self.longest)));

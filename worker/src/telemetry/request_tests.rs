@@ -211,7 +211,7 @@ fn cost_of_a_request() {
             .with_reader(PeriodicReader::builder(Keeps::default()).build())
             .build();
         let meter = opentelemetry::metrics::MeterProvider::meter(&meters, "test");
-        let instruments = measured.then(|| Instruments::new(&meter, &Methods::new(None)));
+        let instruments = measured.then(|| Instruments::new(&meter, &Methods::new(None), "http"));
         let observer = Observer::new(&options, Some(&traces), instruments);
         let request = request("GET", "/", headers);
         let round = || {

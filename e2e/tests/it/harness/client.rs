@@ -82,7 +82,8 @@ impl Response {
     }
 }
 
-trait Stream: Read + Write + Send {}
+/// A connection as bytes.
+pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// One connection.
@@ -113,6 +114,11 @@ impl Conn {
             }
         };
         Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// A connection that somebody has made.
+    pub(crate) fn over(stream: Box<dyn Stream>) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Sends a request and reads its response.

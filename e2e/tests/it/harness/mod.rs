@@ -7,12 +7,15 @@ pub(crate) mod client;
 pub(crate) mod ctl;
 pub(crate) mod dir;
 pub(crate) mod file;
+pub(crate) mod http2;
 pub(crate) mod load;
 pub(crate) mod log;
+pub(crate) mod mix;
 pub(crate) mod proc;
 pub(crate) mod server;
 pub(crate) mod setup;
 pub(crate) mod statsd;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use client::{Conn, get};

@@ -53,7 +53,10 @@ impl Server {
         let line =
             lines.iter().rev().find(|line| line.contains("Listening at: ")).expect("a server that listens says so");
         let list = line.split("Listening at: ").nth(1).and_then(|rest| rest.split(' ').next());
-        let url = list.and_then(|list| list.split(',').nth(number)).and_then(|url| url.strip_prefix("http://"));
+        let url = list
+            .and_then(|list| list.split(',').nth(number))
+            .and_then(|url| url.split_once("://"))
+            .map(|(_, address)| address);
         url.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no TCP address {number} in {line}"))
     }
 
