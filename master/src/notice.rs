@@ -192,6 +192,8 @@ pub enum Notice {
         pid: Pid,
         /// How it ended.
         fate: Fate,
+        /// This one was told to leave, too.
+        stopping: bool,
     },
     /// The old master is gone.
     Promoted,

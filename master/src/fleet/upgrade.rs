@@ -235,8 +235,10 @@ impl Fleet {
                 todo.push(Action::Say(Notice::UpgradeFailed { reason }));
             }
             heir @ (Heir::Serving { pid } | Heir::Leaving { pid }) => {
-                if let Some(pid) = pid {
-                    todo.push(Action::Say(Notice::HeirGone { pid, fate: fate.clone() }));
+                let stopping = self.stop.is_some();
+                // Of two that were told to stop the new one's own last line is enough.
+                if let Some(pid) = pid.filter(|_| !stopping || matches!(heir, Heir::Serving { .. })) {
+                    todo.push(Action::Say(Notice::HeirGone { pid, fate: fate.clone(), stopping }));
                 }
                 if matches!(heir, Heir::Serving { .. }) {
                     self.serve_alone(todo);

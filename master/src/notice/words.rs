@@ -101,7 +101,10 @@ impl fmt::Display for Notice {
             Self::UpgradeFailed { reason } => {
                 write!(f, "Upgrade failed: {reason}; this master goes on serving, nothing was changed")
             }
-            Self::HeirGone { pid, fate } => {
+            Self::HeirGone { pid, fate, stopping: true } => {
+                write!(f, "Upgrade: the new master (pid: {pid}) {fate}; this one is stopping, so nobody serves")
+            }
+            Self::HeirGone { pid, fate, stopping: false } => {
                 write!(f, "Upgrade: the new master (pid: {pid}) {fate}; this one serves alone again")
             }
             Self::Promoted => f.write_str("Master has been promoted."),

@@ -101,7 +101,7 @@ fn whoever_stops_the_new_master_gets_the_old_workers_back() {
     assert_eq!(back[..2], SERVING_ALONE);
     assert_eq!(spawns(&back).len(), 2, "both seats: the worker that still drains serves nobody new");
     assert_eq!(story.when(Event::HeirGone(Fate::Code(0), None)), []);
-    assert_eq!(story.said.last(), Some(&Notice::HeirGone { pid: heir(), fate: Fate::Code(0) }));
+    assert_eq!(story.said.last(), Some(&Notice::HeirGone { pid: heir(), fate: Fate::Code(0), stopping: false }));
 }
 
 #[test]
@@ -118,6 +118,8 @@ fn a_term_that_the_operator_sent_is_not_taken_back_by_the_end_of_the_new_master(
     story.when(Event::HeirSays(Report::Ready));
     story.when(Event::Signal(Sig::Term));
     assert_eq!(story.when(Event::HeirGone(Fate::Signal(9), None)), []);
+    let said = story.said.last().map(ToString::to_string).unwrap_or_default();
+    assert!(said.ends_with("was sent SIGKILL; this one is stopping, so nobody serves"), "{said}");
     assert_eq!(story.when(left(w(0, 1, 1))), [Action::CloseListeners, Action::Exit(0)]);
 }
 
