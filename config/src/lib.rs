@@ -9,6 +9,7 @@
 mod address;
 mod app;
 mod cli;
+mod dev_rule;
 mod duration;
 mod endpoint;
 mod file;

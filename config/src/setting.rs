@@ -54,7 +54,7 @@ pub struct Setting {
     pub help: &'static str,
     /// What a reload does with a change.
     pub apply: Apply,
-    /// Spellings of gunicorn's command line, the long one being the one shown in messages.
+    /// Spellings of gunicorn's command line, the first long one being the one shown in messages.
     pub(crate) flags: &'static str,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) allowed: fn() -> String,
@@ -100,7 +100,7 @@ pub(crate) struct Spellings {
     pub(crate) short: Option<char>,
     /// The long flag of help and messages, without dashes.
     pub(crate) long: &'static str,
-    /// The key with dashes and the key itself, where they differ from `long`.
+    /// gunicorn's other long ones, the key with dashes and the key itself, where they differ from `long`.
     pub(crate) aliases: Vec<String>,
 }
 
@@ -110,7 +110,8 @@ fn spell(setting: &Setting) -> Spellings {
     let long = setting.flags.split(' ').find_map(|flag| flag.strip_prefix("--"));
     let long = long.expect("every setting has a long flag");
     let short = setting.flags.split(' ').find(|flag| !flag.starts_with("--")).and_then(|flag| flag.chars().nth(1));
-    let mut aliases = Vec::new();
+    let others = setting.flags.split(' ').filter_map(|flag| flag.strip_prefix("--")).filter(|flag| *flag != long);
+    let mut aliases: Vec<String> = others.map(str::to_owned).collect();
     for alias in [setting.key.replace('_', "-"), setting.key.to_owned()] {
         if alias != long && !aliases.contains(&alias) {
             aliases.push(alias);

@@ -1,11 +1,13 @@
 //! The table of settings: each declared once. Everything else about a setting is derived from its row.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
+use crate::dev_rule::Paths;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::log_rule::{LogFormat, LogLevel};
@@ -106,6 +108,11 @@ settings! {
     upgrade: String = "manual", Choice(&["manual", "auto"]), "--upgrade" "MODE", Master,
         "Who ends an upgrade to a new program (SIGUSR2): manual, the operator, by a TERM to the old master or, to go back, to the \
          new one; auto, the old master, once all workers of the new one are ready.";
+    dev: bool = "false", Switch, "--dev --reload" "", Master,
+        "For development: reload when the configuration file changes, the program's file (not that of a built-in handler), or \
+         what dev_watch names.";
+    dev_watch: Vec<PathBuf> = "", Paths, "--dev-watch --reload-extra-file" "PATH", Master,
+        "More files for dev to watch; a directory stands for everything in it, but for names that begin with a dot.";
     admin_bind: Option<Address> = "", MaybeAddress, "--admin-bind" "ADDRESS", Master,
         "Address of the admin process, which answers /livez, /readyz, /metrics and /status; one of the forms of bind, empty \
          for no such process. Anyone who can connect may look, so keep it off the internet.";

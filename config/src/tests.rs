@@ -1,6 +1,7 @@
 //! Tests of the whole: from files, variables and flags to settings and messages.
 
 mod app;
+mod dev;
 mod guards;
 mod layers;
 mod messages;

@@ -4,6 +4,7 @@
 //! events and its actions into system calls. The seam between the two is [`fleet::Event`] and [`fleet::Action`].
 
 pub mod admin;
+mod dev;
 pub mod fleet;
 mod heritage;
 mod listeners;

@@ -1,6 +1,7 @@
 //! Every line the master says to an operator. gunicorn's wording where gunicorn has the line (tools grep for it).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::Pid;
@@ -192,6 +193,13 @@ pub enum Notice {
         /// Time before the next one is started.
         pause: Duration,
     },
+    /// The setting `dev` is on.
+    ReloaderOn,
+    /// With `dev`: a reload begins.
+    FilesChanged {
+        /// Which.
+        files: Vec<PathBuf>,
+    },
     /// An adopted process ended (PID 1).
     ReapedStranger {
         /// Its process.
@@ -222,6 +230,7 @@ impl Notice {
             Self::SignalIgnored(_)
             | Self::BackingOff { .. }
             | Self::ReloadRefused
+            | Self::ReloaderOn
             | Self::UpgradeRefused(_)
             | Self::HeirGone { .. }
             | Self::DrainTimeout { .. }
@@ -391,6 +400,11 @@ impl fmt::Display for Notice {
                 } else {
                     write!(f, "; trying again in {pause:.1?}")
                 }
+            }
+            Self::ReloaderOn => f.write_str("Reloader is on. Use in development only!"),
+            Self::FilesChanged { files } => {
+                let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                write!(f, "Changed: {}", names.join(", "))
             }
             Self::ReapedStranger { pid } => write!(f, "Reaped unknown child process {pid}"),
             Self::StatsdTrouble { to, error, lost } => {

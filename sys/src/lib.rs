@@ -13,6 +13,7 @@ pub mod procfs;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod watch;
 
 pub use clock::Monotonic;
 pub use pid::Pid;

@@ -16,6 +16,7 @@
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
+//! | `dev` | with `--dev`, what changes on disk is served |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
@@ -34,6 +35,7 @@ mod boot;
 mod cli;
 mod crash;
 mod deploy;
+mod dev;
 mod leak;
 mod limits;
 mod logs;

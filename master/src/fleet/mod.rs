@@ -24,8 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rustcorn_scoreboard::{Cause, Figures, Phase, Recycle};
-use rustcorn_sys::signal::Sig;
-use rustcorn_sys::{Monotonic, Pid};
+use rustcorn_sys::{Monotonic, Pid, signal::Sig};
 
 use crate::notice::Notice;
 use backoff::Seats;
@@ -123,6 +122,8 @@ pub enum Event {
     HeirGone(Fate, Option<String>),
     /// The master that started this one is gone.
     ParentGone,
+    /// Files that are watched have changed, and are to be served (the setting `dev`).
+    FilesChanged(Vec<std::path::PathBuf>),
     /// The end of a round: deadlines are looked at, and whatever is missing is done.
     Tick,
 }
@@ -249,6 +250,7 @@ impl Fleet {
             Event::HeirSays(report) => self.heir_says(now, &report, &mut todo),
             Event::HeirGone(fate, reason) => self.heir_gone(&fate, reason, &mut todo),
             Event::ParentGone => self.promoted(&mut todo),
+            Event::FilesChanged(files) => self.files_changed(files, &mut todo),
             Event::Tick => {}
         }
         if is_news_only {

@@ -106,6 +106,8 @@ pub(crate) struct Resources {
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
     pub(crate) image: Image,
+    /// The image's file, where a reload opens it anew.
+    pub(crate) file: Option<PathBuf>,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
     pub(crate) args: Option<Vec<CString>>,
@@ -161,6 +163,7 @@ impl Resources {
         })?;
         let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
+        let file = (launch.program != Program::ThisImage).then_some(path);
         // Last, since it is the only step others can see.
         let admin_bind = settings.admin_bind.as_slice();
         let admin = bind_all(admin_bind, &present.admin, ADMIN_BACKLOG, "--admin-bind", at_start)?.pop();
@@ -169,7 +172,7 @@ impl Resources {
         } else {
             bind_all(&settings.bind, &present.sockets, settings.backlog, "--bind", at_start)?
         };
-        Ok(Self { settings, handoff, listeners, admin, image, name: launch.name, args })
+        Ok(Self { settings, handoff, listeners, admin, image, file, name: launch.name, args })
     }
 
     pub(crate) fn plan(&self) -> Plan {

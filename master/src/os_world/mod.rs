@@ -2,6 +2,7 @@
 
 mod admin;
 mod children;
+mod dev;
 mod generation;
 mod manager;
 mod process;
@@ -28,6 +29,7 @@ use crate::notice::Notice;
 use crate::statsd::{Gauges, News, Statsd, Trouble};
 use admin::AdminSeat;
 use children::Children;
+use dev::Watching;
 use generation::OwnProgram;
 pub use generation::{Launch, Program, Resolve};
 pub(crate) use generation::{Refusal, Resources};
@@ -61,6 +63,8 @@ pub(crate) struct OsWorld {
     /// Answers to actions, for the next round.
     answers: Vec<Event>,
     metrics: Option<Metrics>,
+    /// With `dev`.
+    watching: Option<Watching>,
     /// What the statsd server was told of.
     told: (Counts, Figures),
 }
@@ -126,10 +130,12 @@ impl OsWorld {
             in_force: first,
             answers: vec![Event::Tick],
             metrics: None,
+            watching: None,
             told: Default::default(),
         };
         world.start_metrics();
         world.want_admin();
+        world.watch_files();
         Ok((world, plan, birth))
     }
 
@@ -142,11 +148,13 @@ impl OsWorld {
         let now = self.now();
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
         let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
-        let others = [self.admin.next_deadline(now), self.manager.next_deadline()];
+        let look = self.watching.as_ref().and_then(Watching::next_look);
+        let others = [self.admin.next_deadline(now), self.manager.next_deadline(), look];
         let due = [deadline, pulse, metrics].into_iter().chain(others).flatten().min();
         let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
         let processes = self.children.descriptors().chain(self.admin.descriptors());
         let processes = processes.chain(self.succession.descriptors());
+        let processes = processes.chain(self.watching.as_ref().and_then(Watching::descriptor));
         let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(processes).collect();
         wait_readable(&watched, patience)?;
         self.board.beat(self.now());
@@ -174,6 +182,8 @@ impl OsWorld {
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
+        let now = self.now();
+        events.extend(self.watching.as_mut().and_then(|watching| watching.tend(now)));
         events.push(Event::Tick);
         self.tend_admin();
         self.manager.tend(self.now());
@@ -344,7 +354,14 @@ impl OsWorld {
             self.finish_metrics(); // what was counted so far goes where it was configured to go
             self.start_metrics();
         }
+        self.watch_files();
         // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
+    }
+
+    fn watch_files(&mut self) {
+        let (now, old) = (self.now(), self.watching.take());
+        let config = self.invocation.file();
+        self.watching = self.in_force().and_then(|resources| Watching::follow(old, now, config, resources));
     }
 
     fn start_metrics(&mut self) {
