@@ -4,6 +4,7 @@
 //! whole interface is safe to call.
 #![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
 
+pub mod beneath;
 pub mod clock;
 pub mod fd;
 pub mod log;

@@ -16,6 +16,7 @@
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
+//! | `static_files` | what HTTP promises about files, and no other file of the machine |
 //! | `dev` | with `--dev`, what changes on disk is served |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
@@ -46,6 +47,7 @@ mod reload;
 mod scale;
 mod sockets;
 mod start;
+mod static_files;
 mod statsd;
 mod stop;
 mod trouble;
