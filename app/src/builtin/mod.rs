@@ -4,6 +4,7 @@ mod custom_metrics;
 #[cfg(feature = "static")]
 mod files;
 mod hello;
+mod new;
 
 pub use custom_metrics::custom_metrics_example;
 
@@ -20,10 +21,17 @@ const HELLO: &str = "hello";
 const STATIC: &str = "static";
 const ALL: [&str; 2] = [HELLO, STATIC];
 
-/// The whole program: master of a built-in handler or of a `command`, and worker of a built-in handler.
+/// The whole program: master of a built-in handler or of a `command`, and worker of a built-in handler; and `rustcorn new`.
 #[must_use]
 pub fn main() -> ExitCode {
-    as_worker_or_master(worker, launch)
+    if let Some(wish) = new::Wish::from_args(std::env::args_os().skip(1)) {
+        return wish.fulfil();
+    }
+    let code = as_worker_or_master(worker, launch);
+    if std::env::args_os().any(|word| word == "--help" || word == "-h") {
+        new::mention();
+    }
+    code
 }
 
 /// The handler is the one that the master was configured for.

@@ -18,6 +18,7 @@
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `static_files` | what HTTP promises about files, and no other file of the machine |
 //! | `dev` | with `--dev`, what changes on disk is served |
+//! | `new` | a new project builds, serves and reloads |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
@@ -41,6 +42,7 @@ mod leak;
 mod limits;
 mod logs;
 mod matrix;
+mod new;
 mod pid1;
 mod recycle;
 mod reload;
