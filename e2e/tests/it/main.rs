@@ -18,6 +18,7 @@
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `static_files` | what HTTP promises about files, and no other file of the machine |
 //! | `dev` | with `--dev`, what changes on disk is served |
+//! | `examples` | each of the examples does what it shows |
 //! | `new` | a new project builds, serves and reloads |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
@@ -38,6 +39,7 @@ mod cli;
 mod crash;
 mod deploy;
 mod dev;
+mod examples;
 mod leak;
 mod limits;
 mod logs;

@@ -8,15 +8,27 @@ use crate::harness::binaries::workspace;
 
 const LONGEST: usize = 400;
 
-#[test]
-fn the_master_links_no_async_runtime_and_no_http() {
+/// All that a package links.
+fn tree(package: &str) -> String {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "-p", "rustcorn-master", "--edges", "normal", "--prefix", "none", "--offline"])
+        .args(["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--offline"])
         .current_dir(workspace())
         .output()
         .expect("the cargo that built this test still exists");
     assert!(tree.status.success(), "{tree:?}");
-    let tree = String::from_utf8(tree.stdout).expect("text");
+    String::from_utf8(tree.stdout).expect("text")
+}
+
+#[test]
+fn a_service_does_not_link_what_only_the_programs_own_handlers_need() {
+    let (program, service) = (tree("rustcorn"), tree("rustcorn-examples"));
+    assert!(program.contains("tower-http ") && service.contains("rustcorn-worker "), "{service}");
+    assert!(!service.contains("tower-http "), "{service}");
+}
+
+#[test]
+fn the_master_links_no_async_runtime_and_no_http() {
+    let tree = tree("rustcorn-master");
     assert!(tree.contains("rustcorn-sys "), "{tree}");
     for name in ["tokio", "hyper", "http", "mio", "async-std", "smol"] {
         assert!(!tree.lines().any(|line| line.split(' ').next() == Some(name)), "{name} in\n{tree}");

@@ -35,6 +35,11 @@ impl Setup {
         Self::new(binaries::testapp(), "journal = \"journal\"\n")
     }
 
+    /// One of the examples.
+    pub(crate) fn example(name: &str, app: &str) -> Self {
+        Self::new(binaries::example(name), app)
+    }
+
     /// A copy of another program that is its own master.
     pub(crate) fn program(name: &str, program: &std::path::Path, app: &str) -> Self {
         Self::new(program.to_owned(), app).installed(name)
