@@ -25,6 +25,7 @@
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
 //! | `leak` | the master does not grow |
 //! | `deploy` | the files for Kubernetes agree with each other |
+//! | `docs` | each page is found, its links lead somewhere, each line of the log is explained |
 //! | `workspace` | promises about the tree itself |
 
 mod harness;
@@ -39,6 +40,7 @@ mod cli;
 mod crash;
 mod deploy;
 mod dev;
+mod docs;
 mod examples;
 mod leak;
 mod limits;
