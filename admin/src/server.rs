@@ -18,7 +18,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustcorn_scoreboard::View;
 use rustcorn_sys::Pid;
-use rustcorn_sys::log::{Level, describe_process, line, say_panics, set_format, set_level};
+use rustcorn_sys::log::file::take_next;
+use rustcorn_sys::log::{Level, describe_process, line, say_panics, set_format, set_level, syslog};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe::Receiver;
 use tokio::net::{TcpListener, UnixListener};
@@ -51,6 +52,7 @@ pub fn main(handoff: Result<Handoff, HandoffError>) -> ExitCode {
         set_format(handoff.words.log_format);
         describe_process(vec![("role".into(), "admin".into())]);
         say_panics();
+        syslog::set(handoff.words.syslog.clone());
         let mut ready = File::from(handoff.ready.try_clone().map_err(|error| error.to_string())?);
         run(handoff).inspect_err(|reason| {
             // No reader: the master is dead, and there is nobody to tell.
@@ -68,6 +70,8 @@ pub fn main(handoff: Result<Handoff, HandoffError>) -> ExitCode {
 
 fn run(handoff: Handoff) -> Result<(), String> {
     let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
+    let master = handoff.ready.try_clone().map_err(cannot("copy a descriptor"))?;
+    follow_log(handoff.log, File::from(master)).map_err(cannot("start a thread"))?;
     line(Level::Debug, format_args!("Booting admin process with pid: {}", Pid::this()));
     let view = View::attach(handoff.scoreboard.as_fd()).map_err(cannot("open the scoreboard"))?;
     let site = Site::new(view, handoff.words).ok_or("the master stands still")?;
@@ -83,6 +87,23 @@ fn run(handoff: Handoff) -> Result<(), String> {
         line(Level::Debug, format_args!("Admin process exiting (pid: {})", Pid::this()));
         Ok(())
     })
+}
+
+/// Takes the log files that the master gives, as long as there are any.
+fn follow_log(channel: OwnedFd, mut master: File) -> io::Result<()> {
+    let follow = move || {
+        loop {
+            match take_next(channel.as_fd(), false).map(|taken| taken.then(|| master.write_all(b"LOG=taken\n"))) {
+                Ok(Some(Ok(()))) => {}
+                Ok(_) => return, // the master is gone
+                Err(error) => {
+                    line(Level::Error, format_args!("Cannot go over to the new log file: {error}"));
+                    return;
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("log".to_owned()).stack_size(128 * 1024).spawn(follow).map(drop)
 }
 
 /// A listening socket, taken over from the master.

@@ -71,7 +71,7 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    as_worker_or_master(|handoff| rustcorn_worker::run_local(handoff, make), launch_own)
+    as_worker_or_master(|handoff| rustcorn_worker::run_local(handoff, make), own_launch())
 }
 
 /// As [`run`], for a service that can be shared by the threads of a worker: it honours the setting `threads`.
@@ -86,7 +86,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    as_worker_or_master(|handoff| rustcorn_worker::run_threaded(handoff, make), launch_own)
+    as_worker_or_master(|handoff| rustcorn_worker::run_threaded(handoff, make), own_launch())
 }
 
 fn as_worker_or_master(
@@ -110,14 +110,17 @@ fn as_worker_or_master(
     }
 }
 
+/// [`launch_own`] for this program. Its name is asked for now: the master's title takes the place of its arguments.
+fn own_launch() -> impl Fn(&App) -> Result<Launch, Problems> + 'static {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    move |app| launch_own(app, &name)
+}
+
 /// What a program with an application of its own launches: itself, unless told otherwise.
-fn launch_own(app: &App) -> Result<Launch, Problems> {
+fn launch_own(app: &App, name: &str) -> Result<Launch, Problems> {
     match app.spec()? {
-        AppSpec::Own => {
-            let name = std::env::args_os().next().unwrap_or_default();
-            let name = std::path::Path::new(&name).file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok(Launch { name, program: Program::ThisFile })
-        }
+        AppSpec::Own => Ok(Launch { name: name.to_owned(), program: Program::ThisFile }),
         AppSpec::Command(words) => Ok(launch_command(words)),
         AppSpec::Handler(_) => {
             let text = "this program is its own application and has no handlers; remove the key";

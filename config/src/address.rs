@@ -10,7 +10,7 @@ const LISTEN_PORT: u16 = 8000;
 /// Port of a `statsd_host` that names none.
 const STATSD_PORT: u16 = 8125;
 /// Longest path of a unix socket: `sun_path` less its final NUL (unix(7)).
-const LONGEST_PATH: usize = 107;
+pub(crate) const LONGEST_PATH: usize = 107;
 
 /// An address to listen on. Displayed as in log lines: `http://127.0.0.1:8000`, `http://[::1]:8000`, `unix:/run/app.sock`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -149,7 +149,7 @@ fn unix_path(text: &str) -> Result<Option<PathBuf>, String> {
 }
 
 /// Splits `HOST`, `HOST:PORT`, `:PORT`, `[V6]` or `[V6]:PORT`; the host is empty, a name, or an address without brackets.
-fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
+pub(crate) fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("the closing ] is missing")?;
         let port = match rest {

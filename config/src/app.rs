@@ -13,7 +13,7 @@ use crate::setting::Setting;
 
 const WHICH: &str = "handler = \"NAME\" (a built-in one) or command = [\"PROGRAM\", \"ARGUMENT\", …]";
 /// Keys of `[app]` that are the master's, not the application's.
-const OURS: [&str; 2] = ["handler", "command"];
+pub(crate) const OURS: [&str; 2] = ["handler", "command"];
 
 /// Which application the workers run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,7 +137,7 @@ impl App {
         root.into_inner().remove_entry("app")
     }
 
-    fn origin_of(&self, key: &str) -> Option<Origin> {
+    pub(crate) fn origin_of(&self, key: &str) -> Option<Origin> {
         let (_, value) = self.parsed()?;
         let (name, _) = value.get_ref().as_table()?.get_key_value(key)?;
         Some(self.source.origin(name.span().start))

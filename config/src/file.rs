@@ -19,6 +19,10 @@ use crate::setting::{Setting, unknown_key};
 /// Longest file that is read: far more than settings need, and an end to reading /dev/zero.
 const LONGEST: u64 = 1 << 20;
 
+/// How the table of variables is called in the file, and the setting that it is.
+const ENV: &str = "env";
+const RAW_ENV: &str = "raw_env";
+
 /// A file's name, as messages show it, and its text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Source {
@@ -28,9 +32,11 @@ pub(crate) struct Source {
 
 impl Source {
     /// Reads the file, or says in one sentence why that is not possible.
-    pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
+    /// A relative path begins at `directory`; messages show it as it is.
+    pub(crate) fn read(path: &Path, directory: &Path) -> Result<Self, Problem> {
         let name: String = path.display().to_string().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         let cannot = |why: &str, remedy: &str| Problem::general(format!("cannot read {name}: {why}; {remedy}"));
+        let path = directory.join(path);
         // To open one would wait for a writer, for ever perhaps, and a reload could not read it again.
         if path.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
             return Err(cannot("it is a pipe", "name a file that can be read again on a reload"));
@@ -91,6 +97,11 @@ impl Source {
                 continue;
             }
             let name = key.get_ref().as_ref();
+            if name == ENV && root.get_ref().contains_key(RAW_ENV) {
+                found.at(key.span().start, name, "the same as raw_env, which is set, too; keep one of them");
+                continue;
+            }
+            let name = if name == ENV { RAW_ENV } else { name };
             if let Some(setting) = Setting::find(name) {
                 if let Err(text) =
                     layers.set(setting, &Input::from_toml(value.get_ref()), self.origin(key.span().start))

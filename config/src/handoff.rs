@@ -1,6 +1,6 @@
 //! The settings on their way from master to worker, and what differs between two of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use toml::de::DeTable;
@@ -58,28 +58,41 @@ impl Settings {
         let mut changes = Vec::new();
         for setting in SETTINGS {
             let (from, to) = ((setting.show)(self), (setting.show)(new));
-            if from != to {
+            if setting.key == "raw_env" {
+                changes.extend(hidden("env.", &self.raw_env, &new.raw_env));
+            } else if from != to {
                 changes.push(Change { key: setting.key.to_owned(), from, to, apply: setting.apply });
             }
         }
-        let (old, new) = (self.app.table(), new.app.table());
-        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        for key in keys.into_iter().filter(|key| old.get(*key) != new.get(*key)) {
-            let shown = |table: &toml::Table| if table.contains_key(key) { HIDDEN } else { ABSENT }.to_owned();
-            changes.push(Change { key: format!("app.{key}"), from: shown(old), to: shown(new), apply: Apply::Workers });
-        }
+        let table = |settings: &Self| settings.app.table().clone().into_iter().collect();
+        changes.extend(hidden("app.", &table(self), &table(new)));
         changes
     }
 }
 
-/// An application keeps secrets in its table, and a change is logged.
-const HIDDEN: &str = "(hidden)";
+/// Differences between two tables whose values are not to be told.
+fn hidden<T: PartialEq>(prefix: &str, old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Vec<Change> {
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let shown =
+        |table: &BTreeMap<String, T>, key: &String| if table.contains_key(key) { HIDDEN } else { ABSENT }.to_owned();
+    let changed = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
+    let change = |key: &String| Change {
+        key: format!("{prefix}{key}"),
+        from: shown(old, key),
+        to: shown(new, key),
+        apply: Apply::Workers,
+    };
+    changed.map(change).collect()
+}
+
+/// An application keeps secrets in its table and in its environment, and a change is logged.
+pub(crate) const HIDDEN: &str = "(hidden)";
 const ABSENT: &str = "(none)";
 
-/// A difference between two configurations. Displayed as `workers: 2 → 4`, or for a key of `[app]` without its values.
+/// A difference between two configurations. Displayed as `workers: 2 → 4`, or for a key of `[app]` or `[env]` without its values.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// Key of the setting, or `app.` and a key of the application.
+    /// Key of the setting, or `app.` and a key of the application, or `env.` and a variable.
     pub key: String,
     /// Old value as TOML; `(hidden)` or `(none)` for a key of the application.
     pub from: String,

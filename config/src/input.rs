@@ -11,10 +11,14 @@ pub(crate) enum Input {
     Text(String),
     /// A TOML integer or float: its decimal digits, exactly as many as were written.
     Number(String),
+    /// A TOML integer written in octal (`0o22`): its digits, then as a decimal number.
+    Octal(String, String),
     /// A TOML boolean.
     Boolean(bool),
     /// A TOML array, or a flag given several times.
     List(Vec<Self>),
+    /// A TOML table.
+    Table(Vec<(String, Self)>),
     /// Any other TOML value, worded for a message. No setting takes one.
     Other(String),
 }
@@ -23,15 +27,24 @@ impl Input {
     pub(crate) fn from_toml(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
-            DeValue::Integer(integer) => Self::Number(
-                i128::from_str_radix(integer.as_str(), integer.radix())
-                    .map_or_else(|_| integer.to_string(), |number| number.to_string()),
-            ),
+            DeValue::Integer(integer) => {
+                let decimal = i128::from_str_radix(integer.as_str(), integer.radix())
+                    .map_or_else(|_| integer.to_string(), |number| number.to_string());
+                match integer.radix() {
+                    8 => Self::Octal(integer.as_str().to_owned(), decimal),
+                    _ => Self::Number(decimal),
+                }
+            }
             DeValue::Float(float) => Self::Number(float.as_str().to_owned()),
             DeValue::Boolean(boolean) => Self::Boolean(*boolean),
             DeValue::Datetime(datetime) => Self::Other(datetime.to_string()),
             DeValue::Array(items) => Self::List(items.iter().map(|item| Self::from_toml(item.get_ref())).collect()),
-            DeValue::Table(_) => Self::Other("a table".to_owned()),
+            DeValue::Table(table) => Self::Table(
+                table
+                    .iter()
+                    .map(|(key, value)| (key.get_ref().to_string(), Self::from_toml(value.get_ref())))
+                    .collect(),
+            ),
         }
     }
 
@@ -47,7 +60,7 @@ impl Input {
     pub(crate) fn number(&self) -> Option<&str> {
         match self {
             Self::Untyped(text) => Some(text.trim()),
-            Self::Number(digits) => Some(digits),
+            Self::Number(digits) | Self::Octal(_, digits) => Some(digits),
             _ => None,
         }
     }
@@ -64,7 +77,9 @@ impl Input {
             Self::Untyped(text) | Self::Text(text) => format!("{text:?}"),
             Self::Number(text) | Self::Other(text) => text.clone(),
             Self::Boolean(boolean) => boolean.to_string(),
+            Self::Octal(digits, _) => format!("0o{digits}"),
             Self::List(_) => "a list".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
         };
         match text.char_indices().nth(LONGEST) {
             Some((cut, _)) => format!("{}…", &text[..cut]),

@@ -9,6 +9,7 @@ use crate::cli::{self, Given, Usage};
 use crate::file::Source;
 use crate::layers::{CMD_ARGS, Layers, Trace};
 use crate::problem::{Origin, Problems};
+use crate::profile::Profile;
 use crate::settings::{SETTINGS, Settings};
 
 /// What the command line asks for.
@@ -28,6 +29,8 @@ pub struct Invocation {
     args: Vec<OsString>,
     environment: BTreeMap<String, OsString>,
     file: PathBuf,
+    /// What a relative `file` is relative to; empty: the directory of the process.
+    directory: PathBuf,
     mode: Mode,
     given: Vec<Given>,
 }
@@ -45,7 +48,20 @@ impl Invocation {
     ) -> Result<Self, Usage> {
         let args: Vec<OsString> = args.into_iter().collect();
         let parsed = cli::parse(&args)?;
-        Ok(Self { args, environment: ours(environment), file: parsed.file, mode: parsed.mode, given: parsed.given })
+        Ok(Self {
+            args,
+            environment: ours(environment),
+            file: parsed.file,
+            directory: PathBuf::new(),
+            mode: parsed.mode,
+            given: parsed.given,
+        })
+    }
+
+    /// Keeps in mind where the program was called, so that the file is found again after `chdir`.
+    #[must_use]
+    pub fn called_in(self, directory: PathBuf) -> Self {
+        Self { directory, ..self }
     }
 
     /// The arguments, the program's name first.
@@ -66,6 +82,12 @@ impl Invocation {
         &self.file
     }
 
+    /// The configuration file, wherever this process is by now.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        self.directory.join(&self.file)
+    }
+
     /// What was asked for.
     #[must_use]
     pub const fn mode(&self) -> Mode {
@@ -77,14 +99,15 @@ impl Invocation {
     /// # Errors
     /// Everything that is wrong in any of the layers.
     pub fn load(&self) -> Result<Loaded, Problems> {
-        let mut layers = Layers::new();
-        match Source::read(&self.file) {
-            Ok(source) => source.apply(&mut layers),
-            Err(problem) => layers.problems.push(problem),
-        }
-        layers.environment(&self.environment);
-        layers.flags(&self.given, |flag| Origin::CommandLine { flag });
-        layers.together();
+        let source = Source::read(&self.file, &self.directory);
+        let layers = with_profile(|layers| {
+            match &source {
+                Ok(source) => source.apply(layers),
+                Err(problem) => layers.problems.push(problem.clone()),
+            }
+            layers.environment(&self.environment);
+            layers.flags(&self.given, |flag| Origin::CommandLine { flag });
+        });
         match layers.app {
             Some(app) if layers.problems.is_empty() => {
                 Ok(Loaded { settings: layers.settings, origins: Origins(layers.traces), app })
@@ -100,11 +123,22 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong in the environment.
     pub fn from_environment(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, Problems> {
-        let mut layers = Layers::new();
-        layers.environment(&ours(environment));
-        layers.together();
+        let environment = ours(environment);
+        let layers = with_profile(|layers| layers.environment(&environment));
         if layers.problems.is_empty() { Ok(layers.settings) } else { Err(Problems(layers.problems)) }
     }
+}
+
+/// The layers above the defaults. Which profile there is, only they know, so they are put on once more above its values.
+fn with_profile(above: impl Fn(&mut Layers)) -> Layers {
+    let mut layers = Layers::new(None);
+    above(&mut layers);
+    if let Some(profile) = Profile::named(&layers.settings.profile) {
+        layers = Layers::new(Some(profile));
+        above(&mut layers);
+    }
+    layers.together();
+    layers
 }
 
 /// The variables that mean something here.

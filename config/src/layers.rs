@@ -7,6 +7,7 @@ use crate::app::AppSpec;
 use crate::cli;
 use crate::input::Input;
 use crate::problem::{Origin, Problem};
+use crate::profile::Profile;
 use crate::setting::Setting;
 use crate::settings::{SETTINGS, Settings};
 
@@ -29,17 +30,23 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// The lowest layer: the defaults.
-    pub(crate) fn new() -> Self {
+    /// The lowest layers: the defaults, and those of a profile.
+    pub(crate) fn new(profile: Option<&'static Profile>) -> Self {
         let trace = |setting: &'static Setting| {
             (setting.key, Trace { origin: Origin::Default, auto: setting.default == "auto" })
         };
-        Self {
+        let mut layers = Self {
             settings: Settings::defaults(),
             app: None,
             traces: SETTINGS.iter().map(trace).collect(),
             problems: Vec::new(),
+        };
+        for (key, value) in profile.iter().flat_map(|profile| profile.values) {
+            let setting = Setting::find(key).expect("a test looks every one up");
+            let origin = Origin::Profile(profile.map_or("", |profile| profile.name).to_owned());
+            layers.set_or_note(setting, &Input::Untyped((*value).to_owned()), origin);
         }
+        layers
     }
 
     /// Sets one setting; the error is what is wrong with the value.

@@ -1,10 +1,14 @@
 //! The configuration for people to read: `--print-config`, `--check-config`, and the page of settings in `docs/`.
 
 use std::fmt::Write;
+use std::time::Duration;
 
+use crate::app::OURS;
+use crate::duration;
+use crate::handoff::HIDDEN;
 use crate::invocation::{Invocation, Loaded};
 use crate::setting::Setting;
-use crate::settings::SETTINGS;
+use crate::settings::{SETTINGS, Settings};
 
 impl Loaded {
     /// Every setting by name with its origin, then `[app]`; a TOML file that loads to the same configuration.
@@ -24,11 +28,90 @@ impl Loaded {
     }
 }
 
-impl Invocation {
-    /// What `--check-config` prints for a configuration without problems.
+/// A setting, or a key of `[app]`, for people to look at.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Shown {
+    /// Its name; with `app.` in front for a key of `[app]`.
+    pub key: String,
+    /// What it is; text that says so where it is not shown.
+    pub value: toml::Value,
+    /// Where it came from, as [`crate::Origin`] is displayed.
+    pub origin: String,
+}
+
+impl Loaded {
+    /// Every setting in the order of the docs, then `[app]` without its values, since applications keep secrets there. What
+    /// is run is none: anybody sees it among the processes.
     #[must_use]
-    pub fn check_message(&self) -> String {
-        format!("{}: the configuration is good", self.file().display())
+    pub fn shown(&self) -> Vec<Shown> {
+        let value = |text: String| {
+            let key = "value";
+            let table: Option<toml::Table> = format!("{key} = {text}").parse().ok();
+            table.and_then(|mut table| table.remove(key)).unwrap_or(toml::Value::String(text))
+        };
+        let setting = |setting: &Setting| Shown {
+            key: setting.key.to_owned(),
+            value: value((setting.show)(&self.settings)),
+            origin: self.origins.get(setting.key).to_string(),
+        };
+        let app = &self.settings.app;
+        let key = |(key, value): (&String, &toml::Value)| Shown {
+            key: format!("app.{key}"),
+            value: if OURS.contains(&key.as_str()) { value.clone() } else { HIDDEN.to_owned().into() },
+            origin: app.origin_of(key).unwrap_or_default().to_string(),
+        };
+        // What an application finds in its environment are secrets as likely as what is in its table.
+        let settings = SETTINGS.iter().map(setting).map(|shown| match shown.value {
+            toml::Value::Table(table) => {
+                let hidden = table.into_iter().map(|(key, _)| (key, HIDDEN.to_owned().into()));
+                Shown { value: toml::Value::Table(hidden.collect()), ..shown }
+            }
+            _ => shown,
+        });
+        settings.chain(app.table().iter().map(key)).collect()
+    }
+}
+
+impl Invocation {
+    /// What `--check-config` prints for a configuration without problems: that, and the sums that have to fit what is around it.
+    #[must_use]
+    pub fn check_message(&self, settings: &Settings) -> String {
+        format!("{}: the configuration is good\n{}\n{}", self.file().display(), stop(settings), keepalive(settings))
+    }
+}
+
+/// Beyond the sum: starting up the end of the pod, and the last bytes on the wire.
+const MARGIN: Duration = Duration::from_secs(10);
+
+fn stop(settings: &Settings) -> String {
+    let mut parts = vec![("drain_delay", settings.drain_delay), ("graceful_timeout", settings.graceful_timeout)];
+    if settings.exports_telemetry() {
+        parts.push(("otlp_flush_timeout", settings.otlp_flush_timeout));
+    }
+    let sum: Duration = parts.iter().map(|(_, time)| time).sum();
+    let parts: Vec<String> = parts.iter().map(|(key, time)| format!("{key} {}", duration::show(*time))).collect();
+    let enough = (sum + MARGIN).as_secs_f64().ceil();
+    format!(
+        "stop: takes up to {} s ({}); in Kubernetes set terminationGracePeriodSeconds to {enough} or more",
+        duration::show(sum),
+        parts.join(" + ")
+    )
+}
+
+/// Google's external load balancers, fixed. The largest of the usual ones: AWS's have 60 s, nginx 60 s.
+const BALANCER: Duration = Duration::from_secs(600);
+
+/// Whoever closes an idle connection first cuts a request that is on its way, so it has to be the balancer.
+fn keepalive(settings: &Settings) -> String {
+    let kept = duration::show(settings.keepalive);
+    let balancer = duration::show(BALANCER);
+    match settings.keepalive {
+        time if time.is_zero() => "keepalive: off, each response closes its connection".to_owned(),
+        time if time > BALANCER => format!("keepalive: {kept} s, longer than a Google load balancer's {balancer} s"),
+        _ => format!(
+            "keepalive: {kept} s; a load balancer in front has to close idle connections sooner than that. Google's do after \
+             {balancer} s: set 620, or profile = \"gke\""
+        ),
     }
 }
 
@@ -67,7 +150,7 @@ Generated from the table in `config/src/settings.rs`; after a change there, writ
 A setting has one name: it is the key in the file, and the flag and the environment variable derive from it. It is read
 from these layers, the last of which wins:
 
-1. the default;
+1. the default, or that of the setting `profile`;
 2. the file named on the command line, `APP.TOML`;
 3. the environment: `PORT`, `WEB_CONCURRENCY` and OpenTelemetry's `OTEL_*` where a setting names one, above them `RUSTCORN_<KEY>`, above these `RUSTCORN_CMD_ARGS`, which holds
    flags, split as a shell would;

@@ -8,6 +8,8 @@ pub enum Origin {
     /// Built in.
     #[default]
     Default,
+    /// The setting `profile`.
+    Profile(String),
     /// The configuration file; lines count from 1.
     File {
         /// Name of the file as it was given on the command line.
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Profile(name) => write!(f, "profile {name}"),
             Self::File { name, line: Some(line) } => write!(f, "{name}:{line}"),
             Self::File { name, line: None } => f.write_str(name),
             Self::Environment { variable, flag: None } => write!(f, "environment {variable}"),

@@ -1,7 +1,6 @@
 //! What each kind of setting accepts, and how it is written down again.
 
 use std::fmt::Display;
-use std::num::NonZero;
 use std::time::Duration;
 
 use crate::address::{Address, StatsdHost};
@@ -67,9 +66,8 @@ impl Rule<usize> for Workers {
 
     fn parse(&self, input: &Input) -> Result<usize, String> {
         if input.text().is_some_and(|text| text.eq_ignore_ascii_case("auto")) {
-            // Reads the affinity mask and the cgroup's quota. Where neither can be read, one worker serves anyhow.
-            let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-            return Ok(cpus.min(usize::try_from(self.0.1).unwrap_or(usize::MAX)));
+            // The affinity mask and the cgroup's quota. Where neither can be read, one worker serves anyhow.
+            return Ok(rustcorn_sys::cpus::usable().min(usize::try_from(self.0.1).unwrap_or(usize::MAX)));
         }
         self.0.parse_or_refuse(input, &self.allowed())
     }

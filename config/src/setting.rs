@@ -15,6 +15,8 @@ pub enum Apply {
     Workers,
     /// Both of them, each for its own part.
     Both,
+    /// Nobody: it takes another start.
+    Restart,
 }
 
 impl Apply {
@@ -30,6 +32,7 @@ impl Apply {
             Self::Master => "applied by the master at once",
             Self::Workers => "applied by new workers",
             Self::Both => "applied by the master at once and by new workers",
+            Self::Restart => "not applied; it takes a restart",
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The table of settings: each declared once. Everything else about a setting is derived from its row.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustcorn_sys::log::syslog::{Address as SyslogAddress, Facility};
 use rustcorn_sys::log::{Format, Level};
 
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
+use crate::control_rule::{Permissions, SocketPath};
 use crate::dev_rule::Paths;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
-use crate::log_rule::{LogFormat, LogLevel};
+use crate::log_rule::{LogFacility, LogFile, LogFormat, LogLevel, PREFIX_FORBIDDEN, SyslogServer};
+use crate::process_rule::{Account, Octal, Place, Profile, Variables};
 use crate::rule::{
     Addresses, Choice, Line, MaybeAddress, OneOf, Otlp, Ratio, Rule, Statsd, Switch, Time, TimeOrOff, Whole, Words,
     Workers,
@@ -64,6 +68,9 @@ macro_rules! settings {
 }
 
 settings! {
+    profile: String = "", Profile, "--profile" "NAME", Both,
+        "Other defaults for a place to run in; what any layer says explicitly wins. gke: behind Google's load balancers, keepalive \
+         = 620, drain_delay = 15, log_format = json.";
     bind: Vec<Address> = "127.0.0.1:8000", Addresses, "-b --bind" "ADDRESS", Workers,
         or "PORT" any_interface,
         "Addresses to listen on. Port 8000 where none is named, port 0 for one that the kernel chooses, no host for \
@@ -71,6 +78,12 @@ settings! {
          already. Sockets that systemd hands over take the place of all of these.";
     backlog: u32 = "2048", Whole(1, 65_535), "--backlog" "N", Both,
         "Connections that may wait to be accepted, per address. The kernel lowers it to net.core.somaxconn without a word.";
+    socket_mode: Option<u32> = "", Octal, "--socket-mode" "MODE", Master,
+        "Permissions of unix sockets, in octal; to connect takes the right to write. Empty means 0777 less umask where umask is \
+         set, else 0660: the owner and the group. The owner is user and group, where they are set.";
+    reuse_port: bool = "false", Switch, "--reuse-port" "", Restart,
+        "One TCP socket per worker and address (SO_REUSEPORT) instead of one that all share: the kernel spreads new connections \
+         evenly. The master holds them all, so none of their queues is lost with a worker.";
     workers: usize = "auto", Workers(Whole(1, 1024)), "-w --workers" "N", Master,
         or "WEB_CONCURRENCY" unchanged,
         "Worker processes to keep alive; auto means one per CPU that the affinity mask and the cgroup allow.";
@@ -108,6 +121,27 @@ settings! {
     upgrade: String = "manual", Choice(&["manual", "auto"]), "--upgrade" "MODE", Master,
         "Who ends an upgrade to a new program (SIGUSR2): manual, the operator, by a TERM to the old master or, to go back, to the \
          new one; auto, the old master, once all workers of the new one are ready.";
+    chdir: Option<PathBuf> = "", Place, "--chdir" "PATH", Both,
+        "Directory to work in: where relative paths begin, except that of the configuration file. Workers run in it.";
+    pidfile: Option<PathBuf> = "", Place, "-p --pid" "PATH", Master,
+        "File that holds the master's process id while it runs. A start is refused while another server holds the file; one that \
+         was left behind is replaced.";
+    daemon: bool = "false", Switch, "-D --daemon" "", Restart,
+        "Run in the background, away from the terminal. The command returns once the server serves, or with the reason and exit \
+         code of a start that failed.";
+    proc_name: String = "", Line, "-n --name" "NAME", Both,
+        "Name in the process titles, as in \"rustcorn: master [NAME]\"; empty for the application's.";
+    user: String = "", Account, "-u --user" "NAME", Both,
+        "User of the workers and the admin process, by name or number; empty for the master's own. The master binds, opens and \
+         goes on as who started it, which has to be root.";
+    group: String = "", Account, "-g --group" "NAME", Both,
+        "Group of the workers and the admin process, by name or number; empty for the user's own.";
+    initgroups: bool = "false", Switch, "--initgroups" "", Workers,
+        "Give workers all groups that user is a member of. Otherwise they have the one group alone.";
+    umask: Option<u32> = "", Octal, "-m --umask" "MASK", Both,
+        "Permissions that files made by workers do not get, in octal; empty for those that the master was started with.";
+    raw_env: BTreeMap<String, String> = "", Variables, "-e --env" "KEY=VALUE", Workers,
+        "Environment of the workers, beyond the master's own. In the file it is a table: a line [env], below it KEY = \"VALUE\".";
     dev: bool = "false", Switch, "--dev --reload" "", Master,
         "For development: reload when the configuration file changes, the program's file (not that of a built-in handler), or \
          what dev_watch names.";
@@ -118,10 +152,29 @@ settings! {
          for no such process. Anyone who can connect may look, so keep it off the internet.";
     min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
         "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
+    errorlog: Option<PathBuf> = "-", LogFile, "--error-logfile --log-file" "FILE", Both,
+        "File that log lines are appended to, as seen from the working directory; - for standard error. USR1 opens it anew, \
+         under the same name.";
+    capture_output: bool = "false", Switch, "--capture-output" "", Workers,
+        "Send what workers write to standard output where the log goes, too.";
+    control_socket: Option<PathBuf> = "", SocketPath, "--control-socket" "PATH", Master,
+        "Unix socket on which rustcornctl talks to the master; empty for none. Only root and the master's own user are heard. A \
+         file beside it, PATH.lock, keeps a second master from taking the path over.";
+    control_socket_mode: u32 = "0600", Permissions, "--control-socket-mode" "MODE", Master,
+        "Permissions of the control socket, in octal. They can keep people out; they let nobody in whom the master refuses.";
     loglevel: Level = "info", LogLevel, "--log-level" "LEVEL", Both,
         "Least severity that is logged. For what the application logs through tracing, RUST_LOG goes first.";
     log_format: Format = "text", LogFormat, "--log-format" "FORMAT", Both,
         "How log lines are written: text as gunicorn's, json as objects that Google Cloud Logging understands.";
+    syslog: bool = "false", Switch, "--log-syslog" "", Both,
+        "Send log lines to syslog, too.";
+    syslog_addr: SyslogAddress = "udp://localhost:514", SyslogServer, "--log-syslog-to" "ADDRESS", Both,
+        "Where syslog listens; port 514 where none is named. With a unix socket #dgram or #stream says what it is; without, both \
+         are tried.";
+    syslog_prefix: String = "", Words { forbidden: PREFIX_FORBIDDEN }, "--log-syslog-prefix" "PREFIX", Both,
+        "Makes the program's name in syslog rustcorn.PREFIX.error; without it the handler's or the program's name is in its place.";
+    syslog_facility: Facility = "user", LogFacility, "--log-syslog-facility" "FACILITY", Both,
+        "Facility that syslog files the lines under.";
     statsd_host: Option<StatsdHost> = "", Statsd, "--statsd-host" "ADDRESS", Master,
         "Where to send statsd metrics, as datagrams; port 8125 where none is named, empty for nowhere.";
     statsd_prefix: String = "", Words { forbidden: ":|@#," }, "--statsd-prefix" "PREFIX", Master,

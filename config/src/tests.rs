@@ -1,10 +1,12 @@
 //! Tests of the whole: from files, variables and flags to settings and messages.
 
 mod app;
+mod control;
 mod dev;
 mod guards;
 mod layers;
 mod messages;
+mod process;
 mod values;
 
 use std::ffi::OsString;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,6 +48,16 @@ struct Socket {
     purpose: Purpose,
     /// As the configuration says it.
     address: String,
+    /// Descriptors of the address, which follow each other (`reuse_port`).
+    #[serde(default = "one")]
+    count: usize,
+    /// Its file, if it has one; absolute.
+    #[serde(default)]
+    path: Option<PathBuf>,
+}
+
+const fn one() -> usize {
+    1
 }
 
 /// Which setting a socket is from.
@@ -59,8 +70,14 @@ enum Purpose {
 
 impl Heritage {
     pub(crate) fn new(generation: Generation, endowment: &Endowment, watchdog: Option<Duration>) -> Self {
-        let socket =
-            |purpose| move |listener: &Rc<Listener>| Socket { purpose, address: listener.address().to_setting() };
+        let socket = |purpose| {
+            move |listener: &Rc<Listener>| Socket {
+                purpose,
+                address: listener.address().to_setting(),
+                count: listener.sockets().len(),
+                path: listener.file().map(Path::to_owned),
+            }
+        };
         let sockets = endowment.sockets.iter().map(socket(Purpose::Bind));
         Self {
             version: VERSION,
@@ -194,7 +211,7 @@ impl Beginning {
     fn of_activation(count: i32) -> Result<Self, HeritageError> {
         let fds: Vec<RawFd> = (FIRST..FIRST.saturating_add(count)).collect();
         let taken = take_inherited(&fds).map_err(HeritageError::Descriptors)?;
-        let listener = |(number, fd)| Listener::inherited(Address::Descriptor(number), fd).map(Rc::new);
+        let listener = |(number, fd)| Listener::inherited(Address::Descriptor(number), vec![fd], None).map(Rc::new);
         let sockets: Result<_, _> = fds.into_iter().zip(taken).map(listener).collect();
         let sockets: Vec<_> = sockets.map_err(HeritageError::Descriptors)?;
         let activated = !sockets.is_empty();
@@ -233,12 +250,16 @@ impl Beginning {
 
 fn endow(heritage: &Heritage, taken: Vec<OwnedFd>) -> Result<Endowment, HeritageError> {
     let mut endowment = Endowment { activated: heritage.activated, ..Endowment::default() };
-    if heritage.sockets.len() != taken.len() {
+    if heritage.sockets.iter().map(|socket| socket.count).sum::<usize>() != taken.len() {
         return Err(HeritageError::Variable);
     }
-    for (socket, fd) in heritage.sockets.iter().zip(taken) {
+    let mut taken = taken.into_iter();
+    for socket in &heritage.sockets {
         let address = socket.address.parse().map_err(HeritageError::Text)?;
-        let listener = Rc::new(Listener::inherited(address, fd).map_err(HeritageError::Descriptors)?);
+        let sockets = taken.by_ref().take(socket.count).collect();
+        let listener =
+            Listener::inherited(address, sockets, socket.path.clone()).map_err(HeritageError::Descriptors)?;
+        let listener = Rc::new(listener);
         match socket.purpose {
             Purpose::Bind => endowment.sockets.push(listener),
             Purpose::AdminBind => endowment.admin.push(listener),
@@ -274,13 +295,13 @@ mod tests {
     use super::*;
 
     fn heritage() -> Heritage {
-        let socket = |purpose, address: &str| Socket { purpose, address: address.to_owned() };
+        let socket = |purpose, address: &str| Socket { purpose, address: address.to_owned(), count: 1, path: None };
         Heritage {
             version: VERSION,
             generation: 7,
             sockets: vec![
-                socket(Purpose::Bind, "[::1]:8000"),
-                socket(Purpose::Bind, "unix:/run/a \"b\".sock"),
+                Socket { count: 4, ..socket(Purpose::Bind, "[::1]:8000") },
+                Socket { path: Some("/run/a \"b\".sock".into()), ..socket(Purpose::Bind, "unix:a \"b\".sock") },
                 socket(Purpose::AdminBind, "fd://3"),
             ],
             activated: true,
@@ -299,8 +320,8 @@ mod tests {
     /// The first version, as it was written when it was the only one: later programs read it, too.
     #[test]
     fn version_1_is_read_for_ever() {
-        let text = r#"{"version":1,"generation":7,"sockets":[{"purpose":"bind","address":"[::1]:8000"},
-            {"purpose":"bind","address":"unix:/run/a \"b\".sock"},{"purpose":"admin_bind","address":"fd://3"}],
+        let text = r#"{"version":1,"generation":7,"sockets":[{"purpose":"bind","address":"[::1]:8000","count":4},
+            {"purpose":"bind","address":"unix:a \"b\".sock","path":"/run/a \"b\".sock"},{"purpose":"admin_bind","address":"fd://3"}],
             "activated":true,"watchdog":30000000,"of a later version":[1]}"#;
         assert_eq!(Heritage::parse(text).expect("readable"), heritage());
     }

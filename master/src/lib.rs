@@ -4,21 +4,29 @@
 //! events and its actions into system calls. The seam between the two is [`fleet::Event`] and [`fleet::Action`].
 
 pub mod admin;
+mod control;
+mod daemon;
 mod dev;
 pub mod fleet;
 mod heritage;
+mod identity;
+mod lanes;
 mod listeners;
 mod log_counts;
 pub mod notice;
 mod os_world;
+mod pidfile;
 pub mod statsd;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::rc::Rc;
 
-use rustcorn_config::{Invocation, Mode};
+use rustcorn_config::{Invocation, Loaded, Mode};
+use rustcorn_sys::daemon::Detached;
 
+use daemon::{Part, detach_if_asked};
 pub use heritage::is_heir;
 pub use os_world::{Launch, Program, Resolve};
 
@@ -26,21 +34,38 @@ pub use os_world::{Launch, Program, Resolve};
 /// configuration or bind error, 2 bad command line, 3 workers failed to boot, 4 the application refused to load.
 pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitCode {
     let invocation = match Invocation::from_args(args, std::env::vars_os()) {
-        Ok(invocation) => invocation,
+        Ok(invocation) => invocation.called_in(std::env::current_dir().unwrap_or_default()),
         Err(usage) => return usage.report(),
     };
     let outcome = match invocation.mode() {
-        Mode::Run => run(invocation, resolve),
-        Mode::CheckConfig => check(&invocation, &resolve).and_then(|_| print(&(invocation.check_message() + "\n"))),
-        Mode::PrintConfig => check(&invocation, &resolve).and_then(|config| print(&config)),
+        Mode::Run => match detach_if_asked(&invocation) {
+            Ok(Part::Caller(code)) => Ok(code),
+            Ok(Part::Master(daemon)) => {
+                let code = told(run(invocation, resolve, daemon.clone()));
+                if let Some(daemon) = daemon {
+                    daemon.tell(code); // unless its start was over long ago
+                }
+                return ExitCode::from(code);
+            }
+            Err(refusal) => Err(refusal),
+        },
+        Mode::CheckConfig => {
+            check(&invocation, &resolve).and_then(|loaded| print(&(invocation.check_message(&loaded.settings) + "\n")))
+        }
+        Mode::PrintConfig => check(&invocation, &resolve).and_then(|loaded| print(&loaded.print_config())),
     };
-    ExitCode::from(outcome.unwrap_or_else(|refusal| {
+    ExitCode::from(told(outcome))
+}
+
+/// The exit code, after everybody could read what is wrong.
+fn told(outcome: Result<u8, os_world::Refusal>) -> u8 {
+    outcome.unwrap_or_else(|refusal| {
         for line in refusal.to_string().lines() {
             // Where nobody can be told, the exit code still tells.
             let _ = writeln!(std::io::stderr(), "Error: {line}");
         }
         refusal.exit_code
-    }))
+    })
 }
 
 fn print(text: &str) -> Result<u8, os_world::Refusal> {
@@ -48,16 +73,17 @@ fn print(text: &str) -> Result<u8, os_world::Refusal> {
     printed.map(|()| 0).map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
-/// The effective configuration as TOML, if it is good.
-fn check(invocation: &Invocation, resolve: &Resolve) -> Result<String, os_world::Refusal> {
+/// The configuration, if it is good.
+fn check(invocation: &Invocation, resolve: &Resolve) -> Result<Loaded, os_world::Refusal> {
     let loaded = invocation.load()?;
+    os_world::check(&loaded)?;
     resolve(&loaded.settings.app)?;
-    Ok(loaded.print_config())
+    Ok(loaded)
 }
 
-fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal> {
+fn run(invocation: Invocation, resolve: Resolve, daemon: Option<Rc<Detached>>) -> Result<u8, os_world::Refusal> {
     let beginning = heritage::Beginning::from_env().map_err(os_world::Refusal::from)?;
-    let (mut world, plan, birth) = os_world::OsWorld::start(invocation, resolve, beginning)?;
+    let (mut world, plan, birth) = os_world::OsWorld::start(invocation, resolve, beginning, daemon)?;
     let mut fleet = fleet::Fleet::new(plan, birth);
     loop {
         // The master stays alive through anything but the loss of its own wait: workers are then told by the lifeline.
@@ -71,6 +97,9 @@ fn run(invocation: Invocation, resolve: Resolve) -> Result<u8, os_world::Refusal
                     return Ok(code);
                 }
             }
+        }
+        if fleet.has_started() {
+            world.serves();
         }
     }
 }

@@ -11,19 +11,48 @@ use std::rc::Rc;
 
 use rustcorn_config::Address;
 use rustcorn_sys::fd::set_nonblocking;
-use rustcorn_sys::socket::{self, Place};
+use rustcorn_sys::socket::{self, Access, Place};
 
-/// One socket that accepts connections. Generations share it; when the last one that uses it goes, it is closed.
+/// An address that accepts connections. Generations share it; when the last one that uses it goes, it is closed.
 #[derive(Debug)]
 pub(crate) struct Listener {
     address: Address,
-    fd: OwnedFd,
+    /// One; with `reuse_port` one for each lane.
+    sockets: Vec<OwnedFd>,
     /// As a URL with the port it really has.
     url: String,
-    /// A unix path to remove in the end, with the file that was ours: somebody may have put another one there since.
-    file: Option<(PathBuf, FileId)>,
-    /// Whether the file is ours alone to remove: not while another master uses it too, and never if others made it.
-    owns_file: Cell<bool>,
+    file: Option<SocketFile>,
+}
+
+/// The file of a unix socket, which is removed in the end.
+#[derive(Debug)]
+struct SocketFile {
+    /// Absolute, since the working directory may change.
+    path: PathBuf,
+    /// The file that was ours: somebody may have put another one there since.
+    id: Option<FileId>,
+    /// It is somebody else's to remove: another master uses the socket too, or others made it.
+    keep: Cell<bool>,
+}
+
+impl SocketFile {
+    fn is_ours(&self) -> bool {
+        self.id.is_some() && FileId::of(&self.path) == self.id
+    }
+}
+
+/// How to bind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) backlog: u32,
+    /// Of unix sockets.
+    pub(crate) access: Access,
+    /// Sockets for each TCP address (`reuse_port`); `None`: one that cannot be shared with other programs.
+    pub(crate) lanes: Option<usize>,
+    /// Of the setting that the addresses are from.
+    pub(crate) flag: &'static str,
+    /// Nothing of this process's own is open yet, so that a number means what it meant to whoever started it.
+    pub(crate) at_start: bool,
 }
 
 /// Device and inode: which file a path means.
@@ -81,26 +110,26 @@ pub(crate) fn without_number(error: &io::Error) -> String {
 }
 
 impl Listener {
-    fn bind(
-        address: &Address,
-        only_v6: bool,
-        backlog: u32,
-        flag: &'static str,
-        at_start: bool,
-    ) -> Result<Self, BindError> {
+    fn bind(address: &Address, only_v6: bool, terms: &Terms) -> Result<Self, BindError> {
+        let Terms { backlog, access, lanes, flag, at_start } = *terms;
         let failed = |error| BindError { address: address.clone(), error, held: None, flag };
-        let owns_file = Cell::new(true);
         match address {
             Address::Tcp { host, port } => {
                 let resolved = resolve(host, *port).map_err(failed)?;
-                let fd = socket::listen_tcp(resolved, only_v6, backlog).map_err(failed)?;
-                let real = socket::local_address(&fd).map_err(failed)?;
-                Ok(Self { address: address.clone(), fd, url: format!("http://{real}"), file: None, owns_file })
+                let listen = |at| socket::listen_tcp(at, only_v6, lanes.is_some(), backlog).map_err(failed);
+                let mut sockets = vec![listen(resolved)?];
+                let real = socket::local_address(&sockets[0]).map_err(failed)?;
+                for _ in 1..lanes.unwrap_or(1) {
+                    sockets.push(listen(real)?); // the kernel has chosen the port by now
+                }
+                Ok(Self { address: address.clone(), sockets, url: format!("http://{real}"), file: None })
             }
-            Address::Unix(path) => {
-                let fd = socket::listen_unix(path, backlog).map_err(failed)?;
-                let file = FileId::of(path).map(|id| (path.clone(), id));
-                Ok(Self { address: address.clone(), fd, url: address.to_string(), file, owns_file })
+            Address::Unix(name) => {
+                let path = std::path::absolute(name).map_err(failed)?;
+                // By the name as it is: it may be short enough where the absolute path is not.
+                let sockets = vec![socket::listen_unix(name, backlog, access).map_err(failed)?];
+                let file = SocketFile { id: FileId::of(&path), path, keep: Cell::new(false) };
+                Ok(Self { address: address.clone(), sockets, url: address.to_string(), file: Some(file) })
             }
             // Later the number may be that of any descriptor of this process.
             Address::Descriptor(_) if !at_start => Err(failed(io::Error::new(
@@ -108,27 +137,36 @@ impl Listener {
                 "only a start can take over a descriptor, no reload",
             ))),
             Address::Descriptor(number) => {
-                let fd = socket::adopt_listener(*number).map_err(failed)?;
-                Self::inherited(address.clone(), fd).map_err(failed)
+                let socket = socket::adopt_listener(*number).map_err(failed)?;
+                Self::inherited(address.clone(), vec![socket], None).map_err(failed)
             }
         }
     }
 
-    /// A socket that somebody else opened. If it has a file, that is theirs until [`Self::own_file`].
-    pub(crate) fn inherited(address: Address, fd: OwnedFd) -> io::Result<Self> {
-        set_nonblocking(fd.as_fd())?;
-        let (url, path) = match socket::place(fd.as_fd())? {
+    /// What somebody else opened, at least one socket. If it has a file, that is theirs until [`Self::own_file`]; `path` is where it
+    /// is, where the socket's own name for it is no absolute path.
+    pub(crate) fn inherited(address: Address, sockets: Vec<OwnedFd>, path: Option<PathBuf>) -> io::Result<Self> {
+        sockets.iter().try_for_each(|socket| set_nonblocking(socket.as_fd()))?;
+        let first = sockets.first().ok_or(ErrorKind::NotFound)?;
+        let (url, name) = match socket::place(first.as_fd())? {
             Place::Tcp(real) => (format!("http://{real}"), None),
-            Place::Unix(Some(path)) => (format!("unix:{}", path.display()), Some(path)),
+            Place::Unix(Some(name)) => (format!("unix:{}", name.display()), Some(name)),
             Place::Unix(None) => ("unix:".to_owned(), None),
         };
-        let file = path.and_then(|path| FileId::of(&path).map(|id| (path, id)));
-        Ok(Self { address, fd, url, file, owns_file: Cell::new(false) })
+        let file = path.or(name).map(|path| SocketFile { id: FileId::of(&path), path, keep: Cell::new(true) });
+        Ok(Self { address, sockets, url, file })
     }
 
     /// Whether its file, if it has one, is this master's to remove. What was opened by whoever started the server never is.
     pub(crate) fn own_file(&self, ours: bool) {
-        self.owns_file.set(ours && !matches!(self.address, Address::Descriptor(_)));
+        if let Some(file) = &self.file {
+            file.keep.set(!ours || matches!(self.address, Address::Descriptor(_)));
+        }
+    }
+
+    /// Where its file is, if it has one; absolute.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
     }
 
     pub(crate) const fn address(&self) -> &Address {
@@ -139,35 +177,52 @@ impl Listener {
         &self.url
     }
 
+    /// What accepts, in the order of the lanes.
+    pub(crate) fn sockets(&self) -> impl ExactSizeIterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
     pub(crate) fn set_backlog(&self, backlog: u32) -> io::Result<()> {
-        socket::set_backlog(self.fd.as_fd(), backlog)
+        self.sockets().try_for_each(|socket| socket::set_backlog(socket, backlog))
+    }
+
+    /// Changes who may connect from now on, if this is a unix socket and its file still ours.
+    pub(crate) fn set_access(&self, access: Access) -> io::Result<()> {
+        match &self.file {
+            Some(file) if file.is_ours() => socket::set_access(&file.path, access),
+            _ => Ok(()),
+        }
     }
 
     /// Connections that wait to be accepted; `None` for a unix socket, which cannot tell.
     pub(crate) fn waiting(&self) -> Option<u64> {
-        socket::accept_queue(self.fd.as_fd()).ok().map(u64::from)
+        self.sockets().map(|socket| socket::accept_queue(socket).ok().map(u64::from)).sum()
     }
 
-    /// From now on nobody can connect, whichever process holds the socket.
+    /// From now on nobody can connect, whichever process holds the sockets.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
-        socket::shutdown_listener(self.fd.as_fd())
+        self.sockets().try_for_each(socket::shutdown_listener)
     }
-}
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// Whether this is what listens at `address`, as seen from the present working directory.
+    fn is_at(&self, address: &Address) -> bool {
+        let same_file =
+            |path| self.file.as_ref().is_some_and(|file| std::path::absolute(path).is_ok_and(|path| path == file.path));
+        match address {
+            Address::Unix(path) => same_file(path),
+            Address::Tcp { .. } | Address::Descriptor(_) => self.address == *address,
+        }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some((path, id)) = &self.file
-            && self.owns_file.get()
-            && FileId::of(path).as_ref() == Some(id)
+        if let Some(file) = &self.file
+            && !file.keep.get()
+            && file.is_ours()
         {
             // Removed by somebody else in this moment: then there is nothing to remove.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(&file.path);
         }
     }
 }
@@ -180,22 +235,19 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Sockets for all `addresses`: those of `present` that are still wanted, untouched, and new ones for the rest. An error
-/// leaves everything as it was; it names the `flag` of the setting they are from. Only `at_start` can a descriptor be taken over.
+/// leaves everything as it was.
 pub(crate) fn bind_all(
     addresses: &[Address],
     present: &[Rc<Listener>],
-    backlog: u32,
-    flag: &'static str,
-    at_start: bool,
+    terms: &Terms,
 ) -> Result<Vec<Rc<Listener>>, BindError> {
     let mut spare = present.to_vec();
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = match spare.iter().position(|listener| listener.address == *address) {
+        let listener = match spare.iter().position(|listener| listener.is_at(address)) {
             Some(index) => spare.swap_remove(index), // each once: with port 0 an address can stand there twice
             None => {
-                let only_v6 = shares_port_with_v4(address, addresses);
-                let bound = Listener::bind(address, only_v6, backlog, flag, at_start);
+                let bound = Listener::bind(address, shares_port_with_v4(address, addresses), terms);
                 Rc::new(bound.map_err(|error| BindError { held: same_port(address, present), ..error })?)
             }
         };

@@ -1,10 +1,12 @@
 //! Every line the master says to an operator. gunicorn's wording where gunicorn has the line (tools grep for it).
 
-use std::fmt;
+mod words;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustcorn_sys::Pid;
+use rustcorn_sys::held_socket::Peer;
 use rustcorn_sys::log::{Field, Level, Record, Value, json};
 use rustcorn_sys::signal::{Sig, name};
 
@@ -68,6 +70,18 @@ pub enum Notice {
         /// The signal.
         number: i32,
     },
+    /// The worker was killed by the kernel, for memory.
+    WorkerOutOfMemory {
+        /// Its process.
+        pid: Pid,
+        /// What the cgroup allows, in bytes.
+        limit: Option<u64>,
+    },
+    /// The worker was killed by somebody.
+    WorkerKilled {
+        /// Its process.
+        pid: Pid,
+    },
     /// The worker died of the signal that the master sent.
     WorkerSignalledByUs {
         /// Its process.
@@ -127,6 +141,15 @@ pub enum Notice {
     SettingChanged {
         /// As `workers: 2 → 4`.
         change: String,
+        /// It takes a restart.
+        later: bool,
+    },
+    /// In the background, without a log file.
+    DaemonWithoutLog,
+    /// A reload could not write the new pidfile.
+    PidfileKept {
+        /// Why.
+        why: String,
     },
     /// Nothing was changed.
     ReloadFailed {
@@ -182,6 +205,23 @@ pub enum Notice {
         /// As a URL.
         address: String,
     },
+    /// Where the master answers.
+    ControlListening {
+        /// The socket.
+        path: String,
+    },
+    /// Somebody said what to do.
+    Control {
+        /// What.
+        command: String,
+        /// Who.
+        peer: Peer,
+    },
+    /// Somebody who may not.
+    ControlRefused {
+        /// Who.
+        peer: Peer,
+    },
     /// The admin process ended, unasked.
     AdminEnded {
         /// Its process, if it came to be one.
@@ -214,6 +254,20 @@ pub enum Notice {
         /// Datagrams lost since the last such line.
         lost: u64,
     },
+    /// The log goes on in the old file.
+    LogNotReopened {
+        /// What cannot be opened.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+    /// The worker was given a log file twice, and has not taken the first.
+    LogNotTaken {
+        /// Its seat.
+        slot: Slot,
+        /// Its process.
+        pid: Pid,
+    },
     /// A system call failed that should not; the master goes on.
     SystemTrouble {
         /// What was tried.
@@ -233,14 +287,22 @@ impl Notice {
             | Self::ReloaderOn
             | Self::UpgradeRefused(_)
             | Self::HeirGone { .. }
+            | Self::SettingChanged { later: true, .. }
+            | Self::DaemonWithoutLog
+            | Self::PidfileKept { .. }
             | Self::DrainTimeout { .. }
             | Self::AdminEnded { .. }
+            | Self::ControlRefused { .. }
             | Self::StatsdTrouble { .. }
+            | Self::LogNotTaken { .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
+            | Self::WorkerOutOfMemory { .. }
+            | Self::WorkerKilled { .. }
             | Self::WorkerFailedToBoot { .. }
             | Self::BootTimeout { .. }
             | Self::ReloadFailed { .. }
+            | Self::LogNotReopened { .. }
             | Self::UpgradeFailed { .. }
             | Self::StopReason { .. }
             | Self::ShuttingDown { failed: true } => Level::Error,
@@ -268,10 +330,18 @@ impl Notice {
             Self::BootTimeout { slot, pid }
             | Self::WorkerTimeout { slot, pid, .. }
             | Self::DrainTimeout { slot, pid }
+            | Self::LogNotTaken { slot, pid }
             | Self::Recycling { slot, pid, .. } => ("worker", json!({"pid": pid.as_raw(), "slot": slot.0})),
             Self::WorkerExited { pid, code } => ("worker", json!({"pid": pid.as_raw(), "exit_code": code})),
             Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
                 ("worker", json!({"pid": pid.as_raw(), "signal": name(*number)}))
+            }
+            Self::WorkerOutOfMemory { pid, limit } => (
+                "worker",
+                json!({"pid": pid.as_raw(), "signal": name(SIGKILL), "out_of_memory": true, "memory_limit": limit}),
+            ),
+            Self::WorkerKilled { pid } => {
+                ("worker", json!({"pid": pid.as_raw(), "signal": name(SIGKILL), "out_of_memory": false}))
             }
             Self::WorkerFailedToBoot { slot, .. } | Self::BackingOff { slot, .. } => {
                 ("worker", json!({"slot": slot.0}))
@@ -287,135 +357,3 @@ impl Notice {
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting { version } => write!(f, "Starting rustcorn {version}"),
-            Self::Listening { addresses } => {
-                write!(f, "Listening at: {} ({})", addresses.join(","), std::process::id())
-            }
-            Self::UsingWorker { app, workers, threads: 1 } => write!(f, "Using worker: {app} ({workers} workers)"),
-            Self::UsingWorker { app, workers, threads } => {
-                write!(f, "Using worker: {app} ({workers} workers, {threads} threads each)")
-            }
-            Self::HandlingSignal(sig) => write!(f, "Handling signal: {sig}"),
-            Self::SignalIgnored(Sig::Usr1) => {
-                f.write_str("SIGUSR1 ignored. The log goes to standard error: there is no file to reopen")
-            }
-            Self::SignalIgnored(Sig::Winch) => {
-                f.write_str("SIGWINCH ignored. Not daemonized: it may be a terminal that was resized")
-            }
-            Self::SignalIgnored(sig) => write!(f, "Signal {sig} ignored"),
-            Self::WorkerReady { slot, pid, generation } => {
-                write!(f, "Worker ready (pid: {pid}, slot: {slot}, generation: {generation})")
-            }
-            Self::Recycling { slot, pid, why } => {
-                write!(f, "Autorestarting worker {slot} (pid: {pid}): ")?;
-                match why {
-                    Due::Requests => f.write_str("it has served max_requests"),
-                    Due::Memory { resident } => {
-                        write!(f, "it has {} MiB, more than max_rss", resident.div_ceil(1 << 20))
-                    }
-                    Due::Lifetime => f.write_str("it has served for worker_lifetime"),
-                }
-            }
-            Self::WorkerExited { pid, code } => write!(f, "Worker (pid:{pid}) exited with code {code}."),
-            Self::WorkerSignalled { pid, number: SIGKILL } => {
-                write!(f, "Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?")
-            }
-            Self::WorkerSignalled { pid, number } | Self::WorkerSignalledByUs { pid, number } => {
-                write!(f, "Worker (pid:{pid}) was sent {}!", name(*number))
-            }
-            Self::WorkerFailedToBoot { slot, reason } => write!(f, "Worker {slot} failed to boot: {reason}"),
-            Self::BackingOff { slot, pause } => {
-                write!(f, "Worker {slot} keeps dying; trying again in {pause:.1?}")
-            }
-            Self::BootTimeout { slot, pid } => {
-                write!(f, "Worker {slot} (pid:{pid}) was not ready within boot_timeout; killing it")
-            }
-            Self::WorkerTimeout { pid, silent, polled, .. } => {
-                write!(f, "WORKER TIMEOUT (pid:{pid}) no heartbeat for {silent:.1?}, ")?;
-                if polled.is_empty() {
-                    f.write_str("while it was handling no request")
-                } else {
-                    write!(f, "while handling {}", polled.join(", "))
-                }
-            }
-            Self::DrainTimeout { slot, pid } => {
-                write!(f, "Worker {slot} (pid:{pid}) did not leave within graceful_timeout; killing it")
-            }
-            Self::HangUp => f.write_str("Hang up: Master"),
-            Self::ReloadRefused => f.write_str("Reload refused: the server is stopping"),
-            Self::Reloaded { generation } => write!(f, "Reloaded: generation {generation} is serving"),
-            Self::SettingChanged { change } => write!(f, "Setting {change}"),
-            Self::ReloadFailed { reason, kept } => {
-                write!(f, "Reload failed: {reason}; generation {kept} goes on serving, nothing was changed")
-            }
-            Self::UpgradeRefused(why) => write!(f, "USR2 signal ignored. {why}"),
-            Self::Upgrading { pid } => write!(f, "Upgrade: a new master is starting (pid: {pid})"),
-            Self::Upgraded { pid, leaves: true } => {
-                write!(f, "Upgrade: the new master serves (pid: {pid}); this one leaves")
-            }
-            Self::Upgraded { pid, leaves: false } => write!(
-                f,
-                "Upgrade: the new master serves beside this one (pid: {pid}); TERM to this one ({}) ends the upgrade, TERM to \
-                 the new one goes back",
-                std::process::id()
-            ),
-            Self::UpgradeFailed { reason } => {
-                write!(f, "Upgrade failed: {reason}; this master goes on serving, nothing was changed")
-            }
-            Self::HeirGone { pid, fate } => {
-                write!(f, "Upgrade: the new master (pid: {pid}) ")?;
-                match fate {
-                    Fate::Code(code) => write!(f, "exited with code {code}")?,
-                    Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
-                    Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
-                }
-                f.write_str("; this one serves alone again")
-            }
-            Self::Promoted => f.write_str("Master has been promoted."),
-            Self::StoppingWorkers => f.write_str("graceful stop of workers"),
-            Self::QuickShutdown => f.write_str("Quick shutdown requested"),
-            Self::ShuttingDown { .. } => f.write_str("Shutting down: Master"),
-            Self::StopReason { app_refused: true } => f.write_str("Reason: App failed to load."),
-            Self::StopReason { app_refused: false } => f.write_str("Reason: Worker failed to boot."),
-            Self::AdminListening { address } => write!(f, "Admin listening at: {address}"),
-            Self::AdminEnded { pid, fate, reason, pause } => {
-                f.write_str("Admin process ")?;
-                if let Some(pid) = pid {
-                    write!(f, "(pid:{pid}) ")?;
-                }
-                match fate {
-                    Fate::Code(code) => write!(f, "exited with code {code}")?,
-                    Fate::Signal(number) => write!(f, "was sent {}", name(*number))?,
-                    Fate::NotStarted(error) => write!(f, "could not be started: {error}")?,
-                }
-                if let Some(reason) = reason {
-                    write!(f, ": {reason}")?;
-                }
-                if pause.is_zero() {
-                    f.write_str("; starting another")
-                } else {
-                    write!(f, "; trying again in {pause:.1?}")
-                }
-            }
-            Self::ReloaderOn => f.write_str("Reloader is on. Use in development only!"),
-            Self::FilesChanged { files } => {
-                let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-                write!(f, "Changed: {}", names.join(", "))
-            }
-            Self::ReapedStranger { pid } => write!(f, "Reaped unknown child process {pid}"),
-            Self::StatsdTrouble { to, error, lost } => {
-                write!(f, "Cannot send metrics to {to}: {error}; ")?;
-                match lost {
-                    0 => f.write_str("they are kept and sent later"),
-                    1 => f.write_str("1 datagram was lost"),
-                    lost => write!(f, "{lost} datagrams were lost"),
-                }
-            }
-            Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
-        }
-    }
-}

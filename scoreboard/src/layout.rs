@@ -20,7 +20,7 @@ use crate::polled::Record;
 use crate::{Phase, SLOTS};
 
 /// Goes up with every change of this file, of `Lane`, of `Ledger` or of `Record`.
-pub(crate) const LAYOUT: u64 = 4;
+pub(crate) const LAYOUT: u64 = 6;
 const MAGIC: u64 = u64::from_le_bytes(*b"rcorn-sb");
 pub(crate) const PAGE: usize = 64 * 1024;
 pub(crate) const BOARD_SIZE: usize = size_of::<Image>();

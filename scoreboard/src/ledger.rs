@@ -37,17 +37,19 @@ pub enum Cause {
     Exited = 0,
     /// It died of a signal (a crash) other than SIGKILL.
     Signal = 1,
-    /// Somebody sent SIGKILL: perhaps the kernel, out of memory.
+    /// Somebody sent SIGKILL: perhaps the kernel, where it cannot be known.
     Killed = 2,
     /// Its event loop stood still, and it was aborted.
     Hang = 3,
     /// It never became ready.
     Boot = 4,
+    /// The kernel killed it, out of memory.
+    Oom = 5,
 }
 
 impl Cause {
     /// All of them, in the order of [`Figures::restarts`].
-    pub const ALL: [Self; 5] = [Self::Exited, Self::Signal, Self::Killed, Self::Hang, Self::Boot];
+    pub const ALL: [Self; 6] = [Self::Exited, Self::Signal, Self::Killed, Self::Hang, Self::Boot, Self::Oom];
 
     /// One word, for the names and labels of metrics.
     #[must_use]
@@ -58,6 +60,7 @@ impl Cause {
             Self::Killed => "killed",
             Self::Hang => "hang",
             Self::Boot => "boot",
+            Self::Oom => "oom",
         }
     }
 }
@@ -72,11 +75,13 @@ pub enum Recycle {
     MaxRss = 1,
     /// It had served for `worker_lifetime`.
     Lifetime = 2,
+    /// An operator asked for it.
+    Asked = 3,
 }
 
 impl Recycle {
     /// All of them, in the order of [`Figures::recycles`].
-    pub const ALL: [Self; 3] = [Self::MaxRequests, Self::MaxRss, Self::Lifetime];
+    pub const ALL: [Self; 4] = [Self::MaxRequests, Self::MaxRss, Self::Lifetime, Self::Asked];
 
     /// One word, for the names and labels of metrics.
     #[must_use]
@@ -85,6 +90,7 @@ impl Recycle {
             Self::MaxRequests => "max_requests",
             Self::MaxRss => "max_rss",
             Self::Lifetime => "lifetime",
+            Self::Asked => "asked",
         }
     }
 }

@@ -34,6 +34,13 @@ pub fn sealed_memfd(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A file in memory that holds `content`, for its owner to change.
+pub fn memfd(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(content)?;
+    Ok(file.into())
+}
+
 /// The same file, open for reading alone: for a process that shall look at it and cannot be trusted to do only that. Needs
 /// `/proc`.
 pub fn for_reading(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -62,15 +69,57 @@ pub fn take_inherited(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
     Ok(numbers.iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
-/// Waits until one of `fds` is readable or hung up, or until `timeout` has passed (`None`: no limit). Returns which are. A
-/// signal that is not blocked ends the wait early with none (ppoll(2)).
-pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+/// Takes the lock of an open file for as long as it is open, here or in whoever shares it (flock(2)); false if another has it.
+pub fn try_lock(file: &std::fs::File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// What to wait for on a descriptor. A hang-up ends the wait in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interest {
+    /// Something to read or to accept, or end-of-file.
+    Readable,
+    /// Room to write.
+    Writable,
+    /// Nothing but the hang-up.
+    HangUp,
+}
+
+impl Interest {
+    const fn flags(self) -> PollFlags {
+        match self {
+            Self::Readable => PollFlags::POLLIN,
+            Self::Writable => PollFlags::POLLOUT,
+            Self::HangUp => PollFlags::empty(),
+        }
+    }
+}
+
+/// Waits until one of `fds` is what it is watched for, or hung up, or until `timeout` has passed (`None`: no limit). Returns
+/// which are. A signal that is not blocked ends the wait early with none (ppoll(2)).
+pub fn wait_ready(fds: &[(BorrowedFd<'_>, Interest)], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, interest)| PollFd::new(*fd, interest.flags())).collect();
     match ppoll(&mut polled, timeout.map(TimeSpec::from_duration), None) {
         Ok(_) => Ok(polled.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect()),
         Err(nix::errno::Errno::EINTR) => Ok(vec![false; fds.len()]),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// [`wait_ready`] for reading.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
+    let watched: Vec<_> = fds.iter().map(|fd| (*fd, Interest::Readable)).collect();
+    wait_ready(&watched, timeout)
+}
+
+/// Whether the other end of a connection is closed in both directions, so that nobody is left to read an answer. One that
+/// was only shut down for writing is not.
+pub fn has_hung_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(wait_ready(&[(fd, Interest::HangUp)], Some(Duration::ZERO))? == [true])
 }
 
 /// Reads what is there now: `None` at end-of-file, an empty vector if there is nothing yet. At most 4 KiB a call. The
@@ -94,12 +143,6 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(hard)
-}
-
-/// The working directory as a descriptor, so that somebody can be started in it whatever it is later.
-pub fn working_directory() -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(nix::fcntl::open(".", flags, nix::sys::stat::Mode::empty())?)
 }
 
 /// Whether this process has a controlling terminal (tty(4)), which sends it signals of its own accord.

@@ -5,15 +5,23 @@
 #![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
 
 pub mod beneath;
+pub mod cgroup;
 pub mod clock;
+pub mod cpus;
+pub mod daemon;
+pub mod directory;
 pub mod fd;
+pub mod held_socket;
+pub mod identity;
 pub mod log;
 pub mod notify;
+pub mod passing;
 pub mod pid;
 pub mod procfs;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod title;
 pub mod watch;
 
 pub use clock::Monotonic;

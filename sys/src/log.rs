@@ -1,20 +1,22 @@
 //! Operator log lines, to standard error: as gunicorn writes them, `[2026-11-22 06:55:00 +0000] [PID] [INFO] message`, or as
-//! JSON objects that log collectors understand.
+//! JSON objects that log collectors understand. Standard error may be a file ([`mod@file`]); syslog may get them, too ([`syslog`]).
 //!
 //! One line is one `write(2)` of at most `PIPE_BUF` bytes, so lines of master and workers never mix on one pipe. A log that
 //! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.
 
+pub mod file;
 mod json;
 mod panic;
+pub mod syslog;
 mod text;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use panic::{Panic, say_panics, source_location};
@@ -188,10 +190,25 @@ impl Record<'_> {
 
     /// As [`Self::say`], where somebody else has decided that the event is wanted.
     pub fn say_at_any_level(&self) {
+        self.write();
+        if let Some(syslog::Trouble { address, error, lost }) = syslog::say(self) {
+            let message = format_args!("{lost} log lines did not reach syslog at {address}: {error}");
+            let fields = [("lost".into(), lost.into())];
+            // To standard error alone: it is no news for syslog.
+            Record { level: Level::Warning, message: &message, origin: None, fields: &fields }.write();
+        }
+    }
+
+    /// To standard error, whatever the level.
+    fn write(&self) {
         self.count();
         let lost = LOST.swap(0, Relaxed);
         if lost > 0 {
-            let message = format_args!("{lost} log lines were lost: nobody read standard error");
+            let why = match ERRNO.load(Relaxed) {
+                0 => "nobody read standard error".to_owned(),
+                errno => nix::errno::Errno::from_raw(errno).desc().to_owned(),
+            };
+            let message = format_args!("{lost} log lines were lost: {why}");
             let fields = [("lost".into(), lost.into())];
             if !write(&Record { level: Level::Warning, message: &message, origin: None, fields: &fields }.rendered()) {
                 LOST.fetch_add(lost, Relaxed);
@@ -229,6 +246,12 @@ impl Record<'_> {
 /// Lines that found no room since the last that did.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
+/// Why the last of them was: 0, or the number of an error.
+static ERRNO: AtomicI32 = AtomicI32::new(0);
+
+/// A line was written in part (the disk is full), so the next one begins with an end of line.
+static TORN: AtomicBool = AtomicBool::new(false);
+
 /// What a pipe takes in one piece (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
@@ -237,14 +260,29 @@ const PIPE_BUF: usize = 4096;
 fn write(line: &[u8]) -> bool {
     let stderr = std::io::stderr();
     let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    match poll(&mut ready, PollTimeout::ZERO) {
-        Ok(0) => false,
-        _ => {
+    if poll(&mut ready, PollTimeout::ZERO) == Ok(0) {
+        ERRNO.store(0, Relaxed);
+        return false;
+    }
+    let mut stderr = stderr.lock(); // one thread at a time from here on
+    let whole = if TORN.load(Relaxed) { [b"\n", line].concat().into() } else { Cow::Borrowed(line) };
+    let mut rest = &*whole;
+    while !rest.is_empty() {
+        match stderr.write(rest) {
+            Ok(written @ 1..) => rest = &rest[written..],
+            Ok(0) => return false, // not known to happen; not to be tried for ever
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Where the log cannot be written there is no place left to say so; serving goes on.
-            let _ = stderr.lock().write_all(line);
-            true
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return true,
+            Err(error) => {
+                TORN.fetch_or(rest.len() < whole.len(), Relaxed);
+                ERRNO.store(error.raw_os_error().unwrap_or(0), Relaxed);
+                return false;
+            }
         }
     }
+    TORN.store(false, Relaxed);
+    true
 }
 
 /// As much of the beginning as fits into `room` bytes, the sign for "there was more" included.

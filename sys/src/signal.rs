@@ -72,6 +72,10 @@ impl Sig {
         Self::ALL.iter().find(|(sig, _)| *sig == self).expect("ALL lists every variant").1
     }
 
+    pub(crate) fn number(self) -> i32 {
+        self.raw() as i32
+    }
+
     fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().find(|(_, raw)| *raw as u32 == number).map(|(sig, _)| *sig)
     }
@@ -102,7 +106,9 @@ impl Signals {
     /// A hang-up that was ignored at start (`nohup`) stays ignored; the others are heard even where a shell started us in
     /// the background with them ignored.
     pub fn listen() -> io::Result<Self> {
-        let mut set = SigSet::empty();
+        let mut set: SigSet = Sig::HEARD.into_iter().map(Sig::raw).collect();
+        // Before their actions become the default: a master may be started with some of them ignored, and be sent one already.
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
         for sig in Sig::HEARD {
             let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
             // SAFETY: the default action runs no code of ours. An ignored SIGCHLD would make the kernel reap our children
@@ -111,11 +117,12 @@ impl Signals {
             if sig == Sig::Hup && matches!(before.handler(), SigHandler::SigIgn) {
                 // SAFETY: puts back what was there. It must not be blocked: Linux queues a signal that is ignored and blocked.
                 unsafe { sigaction(sig.raw(), &before) }?;
-                continue;
+                set.remove(sig.raw());
+                let mut ignored = SigSet::empty();
+                ignored.add(sig.raw());
+                sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ignored), None)?;
             }
-            set.add(sig.raw());
         }
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
         Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
     }
 

@@ -3,21 +3,26 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, fchownat};
 use socket2::{Domain, SockAddr, SockFilter, SockRef, Socket, Type};
 
 /// Binds and listens on a TCP address: close-on-exec, non-blocking, `SO_REUSEADDR`, `TCP_NODELAY` (which accepted connections
 /// inherit on Linux, so nobody has to set it per connection). `backlog` is capped by the kernel (net.core.somaxconn).
-/// `only_v6` keeps an IPv6 wildcard from taking the IPv4 port too.
-pub fn listen_tcp(address: SocketAddr, only_v6: bool, backlog: u32) -> io::Result<OwnedFd> {
+/// `only_v6` keeps an IPv6 wildcard from taking the IPv4 port too. `reuse_port`: other sockets may share the port
+/// (`SO_REUSEPORT`), and the kernel chooses among them by a hash of each connection's addresses.
+pub fn listen_tcp(address: SocketAddr, only_v6: bool, reuse_port: bool, backlog: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?; // socket2 sets close-on-exec
     if only_v6 && address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -25,9 +30,28 @@ pub fn listen_tcp(address: SocketAddr, only_v6: bool, backlog: u32) -> io::Resul
     Ok(socket.into())
 }
 
+/// Who may connect to a unix socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// Permission bits of its file; to connect takes the right to write.
+    pub mode: u32,
+    /// User and group it is given to.
+    pub owner: Option<(u32, u32)>,
+}
+
 /// Binds and listens on a unix path. A socket file that nobody listens on any more (its server crashed) is replaced; one with a
-/// live server behind it is `AddrInUse`, and anything that is not a socket is left alone.
-pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+/// live server behind it is `AddrInUse`, and anything that is not a socket is left alone. At no time can anybody connect whom
+/// `access` does not allow to.
+pub fn listen_unix(path: &Path, backlog: u32, access: Access) -> io::Result<OwnedFd> {
+    let socket = bind_unix(path)?;
+    // The file is there, but until listen nobody can connect, whatever its permissions. A file of ours that cannot be used is not left behind.
+    let ready = set_access(path, access).and_then(|()| socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)));
+    ready.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    Ok(socket.into())
+}
+
+/// [`listen_unix`] without the listening: until then nobody can connect.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<Socket> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "the file exists and is not a socket"));
@@ -43,8 +67,35 @@ pub fn listen_unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// Connects to a unix socket; where its queue is full, because nobody accepts, for at most `patience` (unix(7)).
+pub fn connect_unix(path: &Path, patience: std::time::Duration) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+/// Gives a unix socket's file these permissions and this owner. Works on the file that was looked at, even if somebody puts
+/// another one in its place at this moment; one that is not a socket is left alone.
+pub fn set_access(path: &Path, access: Access) -> io::Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = std::fs::File::from(nix::fcntl::open(path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.file_type().is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "the file is not a socket"));
+    }
+    if let Some((uid, gid)) = access.owner.filter(|owner| *owner != (meta.uid(), meta.gid())) {
+        fchownat(&file, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_EMPTY_PATH)?;
+    }
+    if meta.mode() & 0o777 != access.mode {
+        // The only way by descriptor before fchmodat2 (Linux 6.6).
+        let link = format!("/proc/self/fd/{}", crate::fd::number(&file));
+        std::fs::set_permissions(link, std::fs::Permissions::from_mode(access.mode))?;
+    }
+    Ok(())
 }
 
 /// Gives a listening socket another backlog; Linux allows that at any time (listen(2)).
@@ -118,7 +169,8 @@ pub fn shutdown_listener(listener: BorrowedFd<'_>) -> io::Result<()> {
 /// after a second. Those that the kernel has already answered go on, so a queue that is emptied after this soon stays empty,
 /// and a shutdown that follows resets nobody who believes to be connected.
 ///
-/// The means is a classic socket filter (socket(7), `SO_ATTACH_FILTER`) that drops segments with SYN and without ACK.
+/// The means is a classic socket filter (socket(7), `SO_ATTACH_FILTER`) that drops segments with SYN and without ACK. Newer kernels
+/// let only privileged processes (`CAP_NET_ADMIN`) do that to a TCP socket.
 pub fn refuse_new_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
     const FLAGS: u32 = 13; // offset in the TCP header, where such a filter's packet begins
     const SYN: u32 = 0x02;

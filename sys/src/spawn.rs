@@ -6,13 +6,15 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::unistd::{ForkResult, fork};
 
+use crate::directory::Directory;
+use crate::identity::Identity;
 use crate::pid::Pid;
-use crate::signal::PidFd;
+use crate::signal::{PidFd, Sig};
 
 /// A program held open, so that it can be run again even after its file was replaced or removed.
 #[derive(Debug)]
@@ -45,14 +47,31 @@ pub struct Command<'a> {
     pub args: &'a [CString],
     /// The whole environment, `KEY=VALUE` each. `LISTEN_PID` is added here, since only the child knows it.
     pub env: &'a [CString],
-    /// Descriptors the child finds from 3 on, in this order. It gets no others.
+    /// Descriptors the child finds from 3 on, in this order. Beside its standard ones it gets no others.
     pub fds: &'a [BorrowedFd<'a>],
     /// What it is to us.
     pub kin: Kin,
-    /// Its working directory; `None`: ours.
-    pub folder: Option<BorrowedFd<'a>>,
-    /// Where a failed exec is reported as `EXEC=<errno>\n`: the write end of the worker's ready pipe.
+    /// Signals that it ignores until it says otherwise: those that reach it before it can listen, or that it knows nothing of,
+    /// must not end it. What it executes in turn begins so, too.
+    pub ignored: &'a [Sig],
+    /// Where a failed exec is reported as `EXEC=<errno>\n`, and the failed step before it as `DIRECTORY=`, `USER=` or `STDIO=`:
+    /// the write end of the worker's ready pipe.
     pub report: BorrowedFd<'a>,
+    /// In what the child differs from its parent.
+    pub attributes: Attributes<'a>,
+}
+
+/// What a child does not inherit. The default is to inherit everything.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Attributes<'a> {
+    /// Who it is.
+    pub identity: Option<&'a Identity>,
+    /// Where it works. Entered before the identity changes, so it may be one that only the parent may enter.
+    pub directory: Option<&'a Directory>,
+    /// Permissions that its files do not get (umask(2)).
+    pub umask: Option<u32>,
+    /// What takes the place of standard input, output and error.
+    pub stdio: [Option<BorrowedFd<'a>>; 3],
 }
 
 /// What a child is to its parent.
@@ -83,13 +102,13 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// The exit status of a child whose exec failed; the reason is on the report pipe.
+/// The exit status of a child whose exec, or a step before it, failed; the reason is on the report pipe.
 pub const EXEC_FAILED: i32 = 127;
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
 
-/// Starts a child: no blocked signals, default actions; a [`Kin::Ward`] in its own process group and with SIGTERM when its
-/// parent dies.
+/// Starts a child: no blocked signals, default actions but for those that it shall ignore; a [`Kin::Ward`] in its own process
+/// group and with SIGTERM when its parent dies.
 ///
 /// The caller must be single-threaded: between fork and exec only the calling thread exists in the child.
 pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
@@ -100,6 +119,7 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
     let parent = Pid::this();
     let first_free = 3 + RawFd::try_from(command.fds.len()).expect("a handful of descriptors");
     let mut moved = vec![-1; command.fds.len()];
+    let ignored: Vec<_> = command.ignored.iter().map(|sig| sig.number()).collect();
     // SAFETY: single-threaded (see above); the child calls only async-signal-safe functions on memory prepared here, and ends
     // in exec or _exit.
     match unsafe { fork() }? {
@@ -111,7 +131,7 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
         ForkResult::Child => {
             write_digits(&mut listen_pid[LISTEN_PID.len()..], nix::unistd::getpid().as_raw().unsigned_abs());
             env[command.env.len()] = listen_pid.as_ptr().cast();
-            let plan = Plan { command, args: &args, env: &env, parent, first_free };
+            let plan = Plan { command, args: &args, env: &env, ignored: &ignored, parent, first_free };
             // SAFETY: we are the fresh child; nothing of the parent's runs here.
             unsafe { plan.exec(&mut moved) }
         }
@@ -123,6 +143,7 @@ struct Plan<'a> {
     command: &'a Command<'a>,
     args: &'a [*const libc::c_char],
     env: &'a [*const libc::c_char],
+    ignored: &'a [libc::c_int],
     parent: Pid,
     first_free: RawFd,
 }
@@ -141,10 +162,18 @@ impl Plan<'_> {
             for number in (1..32).filter(|number| *number != libc::SIGHUP) {
                 libc::signal(number, libc::SIG_DFL);
             }
+            // Before they are let through below: one that came meanwhile is thrown away now.
+            for number in self.ignored {
+                libc::signal(*number, libc::SIG_IGN);
+            }
             let mut none = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            if let Err(what) = self.become_other() {
+                self.fail(self.command.report.as_raw_fd(), what);
+            }
             if ward {
+                // After the identity: to change it takes this back (prctl(2)).
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
             }
             // The parent may have died before the line above: then nobody would ever tell us.
@@ -156,8 +185,7 @@ impl Plan<'_> {
             // Out of the way first, so that placing one does not overwrite another that is still to be placed.
             let report = libc::fcntl(self.command.report.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
             let image = libc::fcntl(self.command.image.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, self.first_free);
-            let there = self.command.folder.is_none_or(|folder| libc::fchdir(folder.as_raw_fd()) == 0);
-            if there && image >= 0 && self.place(moved) {
+            if image >= 0 && self.place(moved) {
                 if self.command.image.script {
                     libc::fcntl(image, libc::F_SETFD, 0);
                 }
@@ -165,12 +193,56 @@ impl Plan<'_> {
                 libc::syscall(libc::SYS_execveat, image, c"".as_ptr(), args, env, libc::AT_EMPTY_PATH);
             }
             // errno is that of the first call that failed: each of the above stops there.
-            let mut message = *b"EXEC=\0\0\0\0\0\0\0\0\0\0\0\0";
-            let digits = write_digits(&mut message[5..], (*libc::__errno_location()).unsigned_abs());
-            message[5 + digits] = b'\n';
-            libc::write(report, message.as_ptr().cast(), 6 + digits);
+            self.fail(report, b"EXEC=")
+        }
+    }
+
+    /// Ends the child with the word for what failed, and errno.
+    ///
+    /// # Safety
+    /// As [`Self::exec`].
+    unsafe fn fail(&self, report: RawFd, what: &[u8]) -> ! {
+        // SAFETY: as in `exec`; the word is short.
+        unsafe {
+            let mut message = [0; 32];
+            message[..what.len()].copy_from_slice(what);
+            let digits = write_digits(&mut message[what.len()..], (*libc::__errno_location()).unsigned_abs());
+            let length = what.len() + digits;
+            message[length] = b'\n';
+            libc::write(report, message.as_ptr().cast(), length + 1);
             libc::_exit(EXEC_FAILED)
         }
+    }
+
+    /// What the child shall not inherit. The error is the word for what failed, with errno set.
+    ///
+    /// # Safety
+    /// As [`Self::exec`].
+    unsafe fn become_other(&self) -> Result<(), &'static [u8]> {
+        let Attributes { identity, directory, umask, stdio } = &self.command.attributes;
+        // SAFETY: as in `exec`. In a process with one thread the calls on identity are plain system calls.
+        unsafe {
+            for (number, from) in (0..).zip(stdio) {
+                if from.is_some_and(|from| libc::dup2(from.as_raw_fd(), number) < 0) {
+                    return Err(b"STDIO=");
+                }
+            }
+            if directory.is_some_and(|directory| libc::fchdir(directory.as_fd().as_raw_fd()) < 0) {
+                return Err(b"DIRECTORY=");
+            }
+            if let Some(mask) = umask {
+                libc::umask(*mask);
+            }
+            if let Some(Identity { uid, gid, groups }) = identity
+                // The user last: it may not change the others.
+                && (libc::setgroups(groups.len(), groups.as_ptr()) < 0
+                    || libc::setresgid(*gid, *gid, *gid) < 0
+                    || libc::setresuid(*uid, *uid, *uid) < 0)
+            {
+                return Err(b"USER=");
+            }
+        }
+        Ok(())
     }
 
     /// Puts the descriptors where the child expects them; false with errno set as soon as one cannot be.

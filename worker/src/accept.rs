@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::io::Socket;
+use crate::lanes::{At, Lanes};
 
 /// Time without accepting after the kernel had no descriptor or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -155,9 +156,17 @@ fn verdict(error: &io::Error) -> Verdict {
     }
 }
 
+/// A socket that is accepted from.
+pub(crate) struct Open {
+    pub(crate) listener: Listener,
+    /// With `reuse_port`: which of the lanes it is.
+    pub(crate) lane: Option<At>,
+}
+
 /// All listening sockets of the worker.
 pub(crate) struct Acceptors {
-    open: Vec<Listener>,
+    open: Vec<Open>,
+    lanes: Option<Lanes>,
     /// Which one to ask first: each gets its turn.
     first: usize,
     pause: Option<Pin<Box<Sleep>>>,
@@ -165,8 +174,17 @@ pub(crate) struct Acceptors {
 }
 
 impl Acceptors {
-    pub(crate) fn new(open: Vec<Listener>) -> Self {
-        Self { open, first: 0, pause: None, warned: None }
+    pub(crate) fn new(shared: Vec<Listener>, lanes: Option<Lanes>) -> Self {
+        let open = shared.into_iter().map(|listener| Open { listener, lane: None }).collect();
+        Self { open, lanes, first: 0, pause: None, warned: None }
+    }
+
+    /// From now on no lane is left to another worker.
+    pub(crate) fn hold_all(&mut self) {
+        if let Some(lanes) = &mut self.lanes {
+            lanes.hold_all(&mut self.open);
+        }
+        self.lanes = None; // and no look changes that
     }
 
     /// The next connection. Pending for good once all sockets are closed.
@@ -177,10 +195,13 @@ impl Acceptors {
             }
             self.pause = None;
         }
+        if let Some(lanes) = &mut self.lanes {
+            lanes.poll_look(cx, &mut self.open);
+        }
         let mut silent = 0;
         while silent < self.open.len() {
             let at = self.first % self.open.len();
-            match self.open[at].poll_accept(cx) {
+            match self.open[at].listener.poll_accept(cx) {
                 Poll::Ready(Ok(socket)) => {
                     self.first = at + 1;
                     return Poll::Ready(socket);
@@ -224,9 +245,10 @@ impl Acceptors {
 
     /// Prepares a full stop: no process that holds the sockets gets new handshakes to finish. Keep accepting what comes.
     pub(crate) fn refuse_new(&self) {
-        for listener in &self.open {
-            if let Err(error) = listener.refuse_new() {
-                // Some sandboxes forbid filters. Then whoever connects between the last accept and the shutdown is reset.
+        for open in &self.open {
+            if let Err(error) = open.listener.refuse_new() {
+                // Some sandboxes and newer kernels forbid it to an ordinary user. Then whoever connects between the last accept and
+                // the shutdown is reset; with drain_delay a balancer has stopped connecting by then.
                 line(Level::Debug, format_args!("Cannot refuse handshakes on a listening socket: {error}"));
             }
         }
@@ -235,8 +257,9 @@ impl Acceptors {
     /// Stops accepting: empties the queue of each socket (at most `most` a socket, so that it ends under load), with
     /// `shut_down` makes the kernel refuse from then on in every process, and closes this process's descriptors.
     pub(crate) fn finish(&mut self, shut_down: bool, most: usize, mut take: impl FnMut(Socket)) {
-        for listener in self.open.drain(..) {
-            if let Err(error) = listener.finish(shut_down, most, &mut take) {
+        self.lanes = None;
+        for open in self.open.drain(..) {
+            if let Err(error) = open.listener.finish(shut_down, most, &mut take) {
                 line(Level::Warning, format_args!("Cannot close a listening socket in good order: {error}"));
             }
         }

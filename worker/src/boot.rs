@@ -15,20 +15,22 @@ use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
-use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level};
+use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level, syslog};
 use rustcorn_sys::{Monotonic, Pid};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tower_service::Service;
 
-use crate::accept::{Acceptors, Listener};
+use crate::accept::Acceptors;
 use crate::context::Context;
 use crate::count::{BoxError, chain};
 use crate::drain::Times;
 use crate::events::Stream;
 use crate::handoff::{Handoff, Ready};
+use crate::lanes::{HANDOVER, LanePlan, arrange};
 use crate::lifeline::Lifeline;
 use crate::log;
+use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
 use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::serve::Serving;
@@ -114,8 +116,11 @@ struct Boot {
     context: Context,
     draining: watch::Sender<bool>,
     listeners: Vec<std::os::fd::OwnedFd>,
+    lanes: Option<LanePlan>,
     shared: Arc<Shared>,
     ready: Ready,
+    /// The master may give it another log file.
+    reopens: bool,
     lifeline: Lifeline,
     orphaned: oneshot::Receiver<()>,
 }
@@ -123,7 +128,7 @@ struct Boot {
 impl Boot {
     /// What comes before the application.
     fn start(handoff: Handoff) -> Result<Self, Failure> {
-        let Handoff { slot, generation, listeners, scoreboard, lifeline, ready, settings } = handoff;
+        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, settings } = handoff;
         set_level(settings.loglevel);
         set_format(settings.log_format);
         describe_process(vec![
@@ -132,6 +137,7 @@ impl Boot {
             ("generation".into(), generation.into()),
         ]);
         say_panics();
+        syslog::set(settings.syslog_plan());
         log::traces_are_in(std::env::var("GOOGLE_CLOUD_PROJECT").ok());
         line(Level::Info, format_args!("Booting worker with pid: {}", Pid::this()));
         if let Err(error) = raise_descriptor_limit() {
@@ -149,14 +155,17 @@ impl Boot {
             }
             let flush = if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO };
             let patience = settings.graceful_timeout + flush;
-            let lifeline = Lifeline::watch(lifeline, patience).map_err(cannot("start a thread"))?;
-            Ok((shared, lifeline))
+            let log = log.map(|channel| LogChannel::new(channel, &ready, settings.capture_output));
+            let log = log.transpose().map_err(cannot("copy a descriptor"))?;
+            let reopens = log.is_some();
+            let lifeline = Lifeline::watch(lifeline, log, patience).map_err(cannot("start a thread"))?;
+            Ok((shared, lifeline, reopens))
         };
-        let (shared, (lifeline, orphaned)) = prepare().inspect_err(|failure| report(&ready, failure))?;
+        let (shared, (lifeline, orphaned), reopens) = prepare().inspect_err(|failure| report(&ready, failure))?;
         let (draining, receiver) = watch::channel(false);
         let context =
             Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
-        Ok(Self { settings, context, draining, listeners, shared, ready, lifeline, orphaned })
+        Ok(Self { settings, context, draining, listeners, lanes, shared, ready, reopens, lifeline, orphaned })
     }
 
     fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
@@ -266,9 +275,13 @@ impl Boot {
     {
         let (settings, shared) = (&self.settings, &self.shared);
         let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
-        let wishes = OsWishes::listen(orphaned).map_err(cannot("listen to signals"))?;
-        let listeners: io::Result<_> = self.listeners.drain(..).map(Listener::new).collect();
-        let acceptors = Acceptors::new(listeners.map_err(cannot("use a listening socket"))?);
+        let log = self.reopens.then(|| self.ready.try_clone()).transpose().map_err(cannot("copy a descriptor"))?;
+        let wishes = OsWishes::listen(orphaned, log).map_err(cannot("listen to signals"))?;
+        let lanes = self.lanes.take();
+        let handover = if lanes.is_some() { HANDOVER.min(settings.graceful_timeout / 2) } else { Duration::ZERO };
+        let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
+        let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
+        let acceptors = Acceptors::new(shared_by_all, lanes);
         let tick = tick(&[settings.timeout, settings.keepalive, settings.header_timeout]);
         executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {
@@ -281,7 +294,11 @@ impl Boot {
                 worker_connections: settings.worker_connections,
                 // The kernel queues one more than the backlog, and holds as many handshakes under way.
                 queued: 2 * (settings.backlog as usize + 1),
-                times: Times { graceful_timeout: settings.graceful_timeout, drain_delay: settings.drain_delay },
+                times: Times {
+                    graceful_timeout: settings.graceful_timeout,
+                    drain_delay: settings.drain_delay,
+                    handover,
+                },
             },
         })
     }

@@ -26,6 +26,8 @@ const CLOSING_TIME: Duration = Duration::from_millis(200);
 pub(crate) struct Times {
     pub(crate) graceful_timeout: Duration,
     pub(crate) drain_delay: Duration,
+    /// With `reuse_port`: time until siblings accept in this worker's place while it is being replaced. Part of the grace.
+    pub(crate) handover: Duration,
 }
 
 /// What the worker shall do now.
@@ -56,13 +58,15 @@ pub(crate) struct Drain {
     orphaned: bool,
     refused_new: Option<Monotonic>,
     stopped_accepting: Option<Monotonic>,
+    /// When the grace began.
+    grace: Option<Monotonic>,
     /// When the master's full stop was first seen.
     full_stop: Option<Monotonic>,
 }
 
 impl Drain {
     pub(crate) fn new(times: Times, began: Monotonic) -> Self {
-        Self { times, began, orphaned: false, refused_new: None, stopped_accepting: None, full_stop: None }
+        Self { times, began, orphaned: false, refused_new: None, stopped_accepting: None, grace: None, full_stop: None }
     }
 
     /// The master is dead: be quick about it.
@@ -87,7 +91,7 @@ impl Drain {
         let Some(stopped) = self.stopped_accepting else {
             return self.accepting(now, phase);
         };
-        let grace_ends = stopped + self.times.graceful_timeout;
+        let grace_ends = self.grace.unwrap_or(stopped) + self.times.graceful_timeout;
         if connections == 0 {
             Order::Done
         } else if now >= grace_ends {
@@ -102,9 +106,16 @@ impl Drain {
         let delay = match phase {
             // Clients and load balancers need time to learn that this address is going away.
             Phase::Stopping if !self.orphaned => self.times.drain_delay,
+            Phase::Running if !self.orphaned => {
+                self.grace = Some(self.began);
+                self.times.handover
+            }
             // Somebody else serves the sockets, or the operator is in a hurry, or nobody is left to ask.
             _ => Duration::ZERO,
         };
+        if phase != Phase::Running {
+            self.grace = None;
+        }
         if now.since(self.began) < delay {
             return Order::Accept;
         }

@@ -1,7 +1,7 @@
 //! What the master gives a worker at spawn: descriptors, and where each is.
 //!
 //! The listeners are systemd's way (`LISTEN_FDS`, `LISTEN_PID`, from descriptor 3 on); the rest is in `RUSTCORN_HANDOFF`:
-//! `v=1 slot=0 generation=1 scoreboard=5 lifeline=6 ready=7 settings=8`.
+//! `v=1 slot=0 generation=1 lifeline=5 ready=6 log=7 scoreboard=8 settings=9`.
 
 use std::env;
 use std::error::Error;
@@ -13,6 +13,8 @@ use std::os::unix::fs::FileExt;
 
 use rustcorn_config::{App, Settings};
 use rustcorn_sys::fd::take_inherited;
+
+use crate::lanes::LanePlan;
 
 /// The environment variable that makes a process a worker.
 pub(crate) const VARIABLE: &str = "RUSTCORN_HANDOFF";
@@ -27,9 +29,12 @@ pub struct Handoff {
     pub(crate) slot: usize,
     pub(crate) generation: u32,
     pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) lanes: Option<LanePlan>,
     pub(crate) scoreboard: OwnedFd,
     pub(crate) lifeline: OwnedFd,
     pub(crate) ready: Ready,
+    /// On which another log file may come; older masters have none.
+    pub(crate) log: Option<OwnedFd>,
     pub(crate) settings: Settings,
 }
 
@@ -63,7 +68,14 @@ impl Handoff {
     fn take(seats: &Seats) -> Result<Self, HandoffError> {
         let mut numbers: Vec<RawFd> = seats.listeners.clone().collect();
         numbers.extend([seats.scoreboard, seats.lifeline, seats.ready, seats.settings]);
+        numbers.extend(seats.log);
+        numbers.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
         let mut taken = take_inherited(&numbers).map_err(HandoffError::Descriptors)?;
+        let lanes = seats
+            .lanes
+            .clone()
+            .and_then(|LaneWords { own, counts, .. }| taken.pop().map(|table| LanePlan { table, own, counts }));
+        let log = seats.log.and_then(|_| taken.pop());
         let [scoreboard, lifeline, ready, settings] = taken
             .split_off(seats.listeners.len())
             .try_into()
@@ -74,9 +86,11 @@ impl Handoff {
             slot: seats.slot,
             generation: seats.generation,
             listeners: taken,
+            lanes,
             scoreboard,
             lifeline,
             ready,
+            log,
             settings,
         })
     }
@@ -114,6 +128,16 @@ impl Ready {
         self.tell("SPENT=1\n");
     }
 
+    /// The worker writes to the log file that it was given last.
+    pub(crate) fn log_taken(&self) {
+        self.tell("LOG=taken\n");
+    }
+
+    /// The worker was told to open its log anew.
+    pub(crate) fn reopen_log(&self) {
+        self.tell("LOG=reopen\n");
+    }
+
     /// The same pipe for another part of the worker.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
@@ -139,7 +163,34 @@ struct Seats {
     scoreboard: RawFd,
     lifeline: RawFd,
     ready: RawFd,
+    log: Option<RawFd>,
     settings: RawFd,
+    lanes: Option<LaneWords>,
+}
+
+/// What it says of lanes (`reuse_port`): ` served=9 lane=2 lanes=1,4`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct LaneWords {
+    table: RawFd,
+    own: usize,
+    counts: Vec<usize>,
+}
+
+impl LaneWords {
+    /// `None`: there are none, and every worker accepts from every socket.
+    fn parse(handoff: &str, listeners: usize) -> Result<Option<Self>, HandoffError> {
+        if !handoff.contains(" lanes=") {
+            return Ok(None);
+        }
+        let counts: String = field(handoff, "lanes")?;
+        let counts: Result<Vec<usize>, _> = counts.split(',').map(str::parse).collect();
+        match counts {
+            Ok(counts) if counts.iter().sum::<usize>() == listeners && !counts.contains(&0) => {
+                Ok(Some(Self { table: field(handoff, "served")?, own: field(handoff, "lane")?, counts }))
+            }
+            _ => Err(HandoffError::Variable(VARIABLE)),
+        }
+    }
 }
 
 impl Seats {
@@ -159,11 +210,15 @@ impl Seats {
             scoreboard: field(handoff, "scoreboard")?,
             lifeline: field(handoff, "lifeline")?,
             ready: field(handoff, "ready")?,
+            log: if handoff.contains(" log=") { Some(field(handoff, "log")?) } else { None },
             settings: field(handoff, "settings")?,
+            lanes: LaneWords::parse(handoff, usize::try_from(listeners).unwrap_or(0))?,
         };
-        let [a, b, c, d] = [seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
-        let distinct = a != b && a != c && a != d && b != c && b != d && c != d;
-        if distinct && [a, b, c, d].iter().all(|fd| *fd >= seats.listeners.end) {
+        let mut others = vec![seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
+        others.extend(seats.log);
+        others.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
+        let distinct = others.iter().enumerate().all(|(at, fd)| !others[..at].contains(fd));
+        if distinct && others.iter().all(|fd| *fd >= seats.listeners.end) {
             Ok(seats)
         } else {
             Err(HandoffError::Variable(VARIABLE))

@@ -1,17 +1,21 @@
 //! The lifeline: a pipe whose only writer is the master. When it ends, the master is dead, however it died.
 //!
-//! A thread of its own waits for that, so that an application that blocks the runtime cannot keep an orphan alive.
+//! A thread of its own waits for that, so that an application that blocks the runtime cannot keep an orphan alive. For the same
+//! reason it also takes the log files that the master gives: lines of a worker that hangs go where everybody's go.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use rustcorn_sys::fd::wait_readable;
 use rustcorn_sys::log::{Level, line};
 use tokio::sync::oneshot;
+
+use crate::log_channel::LogChannel;
 
 /// Beyond the worker's own limits: the runtime's own chance to cut what is left.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -26,13 +30,17 @@ pub(crate) struct Lifeline {
 impl Lifeline {
     /// Starts to watch. The receiver hears of the master's death once [`Self::serves`] was called; before that there is
     /// nothing to finish, and the process ends on the spot. After it the worker has `patience` to leave by itself.
-    pub(crate) fn watch(pipe: OwnedFd, patience: Duration) -> io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(crate) fn watch(
+        pipe: OwnedFd,
+        log: Option<LogChannel>,
+        patience: Duration,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (tell, told) = oneshot::channel();
         let (leaving, left) = channel();
         let serving = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&serving);
         let thread = move || {
-            wait_for_end(pipe);
+            wait_for_end(pipe, log);
             line(Level::Info, format_args!("Parent changed, shutting down: worker (pid: {})", std::process::id()));
             let patience = if seen.load(Relaxed) { patience + MARGIN } else { Duration::ZERO };
             let _ = tell.send(()); // no receiver: the worker is leaving as it is
@@ -48,10 +56,18 @@ impl Lifeline {
     }
 }
 
-fn wait_for_end(pipe: OwnedFd) {
+fn wait_for_end(pipe: OwnedFd, mut log: Option<LogChannel>) {
     let mut pipe = File::from(pipe);
     let mut byte = [0];
     loop {
+        while let Some(channel) = &log {
+            match wait_readable(&[pipe.as_fd(), channel.as_fd()], None).as_deref() {
+                Ok([true, _]) => break,
+                Ok([false, true]) if !channel.take() => log = None,
+                Ok(_) => {}
+                Err(_) => log = None, // the lifeline alone can be waited for without
+            }
+        }
         match pipe.read(&mut byte) {
             Ok(0) => return,
             Ok(_) => {} // nothing is ever written; it would mean nothing

@@ -99,6 +99,7 @@ where
                     let leaving = leaving.get_or_insert_with(|| self.begin_to_leave(&mut leaves));
                     if wish == Wish::Orphaned {
                         leaving.drain.orphaned();
+                        self.acceptors.hold_all(); // nobody keeps the table any more
                     }
                 }
                 Event::Look => {}
@@ -148,7 +149,10 @@ where
             let order = leaving.drain.step(now, self.shared.writer.phase(), self.shared.registry.len());
             match order {
                 Order::Accept => return None,
-                Order::RefuseNew => self.acceptors.refuse_new(),
+                Order::RefuseNew => {
+                    self.acceptors.hold_all();
+                    self.acceptors.refuse_new();
+                }
                 Order::StopAccepting { shut_down } => self.stop_accepting(protocol, shut_down),
                 Order::Finish { idle_ends } => {
                     self.shared.end_idle_at(idle_ends);

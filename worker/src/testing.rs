@@ -63,7 +63,7 @@ impl Default for Options {
             keepalive: PATIENCE * 2,
             header_timeout: PATIENCE * 2,
             worker_connections: 100,
-            times: Times { graceful_timeout: PATIENCE * 2, drain_delay: Duration::ZERO },
+            times: Times { graceful_timeout: PATIENCE * 2, drain_delay: Duration::ZERO, handover: Duration::ZERO },
         }
     }
 }
@@ -113,7 +113,7 @@ impl Server {
                 Local.execute(timer);
                 let core = Core {
                     shared,
-                    acceptors: Acceptors::new(vec![Listener::new(ours).unwrap()]),
+                    acceptors: Acceptors::new(vec![Listener::new(ours).unwrap()], None),
                     service: app,
                     executor: Local,
                     wishes: Sent(receiver),

@@ -7,6 +7,8 @@ use rustcorn_sys::log::{Level, line};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::handoff::Ready;
+
 /// Something asked of this worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wish {
@@ -28,6 +30,8 @@ pub(crate) trait Wishes {
 #[derive(Clone, Copy)]
 enum Meaning {
     Wish(Wish),
+    /// The log file may be another one.
+    Reopen,
     /// Meant for the master; the line says so.
     Misdirected(&'static str),
 }
@@ -36,25 +40,29 @@ enum Meaning {
 pub(crate) struct OsWishes {
     signals: Vec<(Signal, Meaning)>,
     lifeline: Option<oneshot::Receiver<()>>,
+    /// Asked for the log file that has the name now; `None`: the master gives none.
+    log: Option<Ready>,
 }
 
 impl OsWishes {
-    /// From here on the signals are heard; before, they have their default actions. To be called inside the runtime.
-    pub(crate) fn listen(lifeline: oneshot::Receiver<()>) -> io::Result<Self> {
+    /// From here on the signals are heard; before, those that ask it to leave have their default actions, and the master has
+    /// the others ignored. To be called inside the runtime.
+    pub(crate) fn listen(lifeline: oneshot::Receiver<()>, log: Option<Ready>) -> io::Result<Self> {
         // These mean something to a master only, and are sent to all by a terminal or by mistake. Once heard, their default
-        // action (to stop or end the process) is gone for good.
-        for kind in [SignalKind::user_defined1(), SignalKind::window_change(), SIGTTIN, SIGTTOU] {
+        // action (to stop or end the process) is gone for good, also under a master that has not turned it off.
+        for kind in [SignalKind::window_change(), SIGTTIN, SIGTTOU] {
             drop(signal(kind)?);
         }
         let heard = [
             (SignalKind::terminate(), Meaning::Wish(Wish::Drain)),
             (SignalKind::interrupt(), Meaning::Wish(Wish::Quit)),
             (SignalKind::quit(), Meaning::Wish(Wish::Quit)),
+            (SignalKind::user_defined1(), Meaning::Reopen),
             (SignalKind::hangup(), Meaning::Misdirected("SIGHUP (reload)")),
             (SignalKind::user_defined2(), Meaning::Misdirected("SIGUSR2 (upgrade)")),
         ];
         let signals = heard.into_iter().map(|(kind, meaning)| Ok((signal(kind)?, meaning)));
-        Ok(Self { signals: signals.collect::<io::Result<_>>()?, lifeline: Some(lifeline) })
+        Ok(Self { signals: signals.collect::<io::Result<_>>()?, lifeline: Some(lifeline), log })
     }
 }
 
@@ -67,6 +75,7 @@ impl Wishes for OsWishes {
             while let Poll::Ready(Some(())) = signal.poll_recv(cx) {
                 match *meaning {
                     Meaning::Wish(wish) => return Poll::Ready(wish),
+                    Meaning::Reopen => self.log.iter().for_each(Ready::reopen_log),
                     Meaning::Misdirected(name) => line(
                         Level::Warning,
                         format_args!("A worker does not act on {name}: send it to the master (pid {})", parent()),

@@ -79,8 +79,8 @@ fn the_numbers_are_those_of_the_scoreboard() {
     let figures = Figures {
         target: 5,
         generation: 3,
-        restarts: [1, 2, 3, 4, 5],
-        recycles: [8, 9, 10],
+        restarts: [1, 2, 3, 4, 5, 6],
+        recycles: [8, 9, 10, 11],
         reloads_ok: 6,
         reloads_failed: 7,
     };
@@ -118,6 +118,7 @@ fn the_numbers_are_those_of_the_scoreboard() {
         ("rustcorn_workers_target", 5.0),
         ("rustcorn_worker_restarts_total{cause=\"exited\"}", 1.0),
         ("rustcorn_worker_restarts_total{cause=\"boot\"}", 5.0),
+        ("rustcorn_worker_restarts_total{cause=\"oom\"}", 6.0),
         ("rustcorn_reloads_total{result=\"ok\"}", 6.0),
         ("rustcorn_generation", 3.0),
         ("rustcorn_log_messages_total{level=\"critical\"}", 1.0),

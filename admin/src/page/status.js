@@ -229,9 +229,9 @@ function workers(s) {
     {title: 'in flight'}, {title: 'connections'}, {title: 'requests'}, {title: 'memory'}, {title: 'last beat'}, {title: '', left: true}], rows));
 }
 
-const LIMITS = {max_requests: 'served max_requests', max_rss: 'grew past max_rss', lifetime: 'served for worker_lifetime'};
-const CAUSES = {exited: 'left by itself', signal: 'crashed', killed: 'killed (out of memory?)', hang: 'hung', boot: 'failed to boot'};
-const BAD = new Set(['signal', 'killed', 'hang', 'boot', 'failed', 'critical', 'error', 'exception']);
+const LIMITS = {max_requests: 'served max_requests', max_rss: 'grew past max_rss', lifetime: 'served for worker_lifetime', asked: 'rustcornctl asked'};
+const CAUSES = {exited: 'left by itself', signal: 'crashed', killed: 'killed', hang: 'hung', boot: 'failed to boot', oom: 'out of memory'};
+const BAD = new Set(['signal', 'killed', 'hang', 'boot', 'oom', 'failed', 'critical', 'error', 'exception']);
 
 function counts(id, values, names = {}) {
   fill(id, Object.entries(values).flatMap(([key, value]) =>

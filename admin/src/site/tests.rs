@@ -8,7 +8,8 @@ use super::*;
 use crate::testing::World;
 
 fn site(world: &World) -> Site {
-    let words = Words { min_ready: 1, loglevel: Level::Info, log_format: Format::Text, name: "he\"llo<".into() };
+    let words =
+        Words { min_ready: 1, loglevel: Level::Info, log_format: Format::Text, syslog: None, name: "he\"llo<".into() };
     Site::new(world.view(), words).expect("no fold is under way")
 }
 

@@ -70,6 +70,17 @@ fn what_print_config_prints_loads_to_the_same() {
 }
 
 #[test]
+fn every_value_of_a_profile_passes_its_parser() {
+    for profile in crate::profile::PROFILES {
+        for (key, value) in profile.values {
+            let setting = crate::Setting::find(key).unwrap_or_else(|| panic!("{key}"));
+            let parsed = (setting.set)(&mut Settings::defaults(), &Input::Untyped((*value).to_owned()));
+            assert_eq!(parsed, Ok(()), "{key}");
+        }
+    }
+}
+
+#[test]
 fn the_handoff_loses_nothing() {
     for file in
         [HELLO, LONG, "app = { command = [\"./a\", \"b c\"], text = '''\"\"\"\\''' }\r\nkeepalive = 0.123456789\r\n"]
@@ -113,6 +124,12 @@ max_surge = 2
 restart_backoff = 0.000000001
 loglevel = "Debug"
 log_format = "JSON"
+errorlog = "logs/error.log"
+capture_output = true
+syslog = true
+syslog_addr = "unix:///dev/log#stream"
+syslog_prefix = "shop"
+syslog_facility = "Local0"
 statsd_host = "unix://run/statsd.sock"
 statsd_prefix = "rustcorn_app"
 dogstatsd_tags = "env:test,zone:a"
@@ -130,6 +147,24 @@ resource_detection = ""
 enable_backlog_metric = true
 admin_bind = "[::1]:9000"
 min_ready_workers = 3
+profile = "gke"
+socket_mode = 0o660
+reuse_port = true
+chdir = "/srv/app"
+pidfile = "run/a.pid"
+daemon = true
+proc_name = "a name"
+user = 1000
+group = "www-data"
+initgroups = true
+umask = "0027"
+control_socket = "/run/rustcorn/ctl.sock"
+control_socket_mode = "640"
+
+[env]
+A = "x = y, \"z\""
+PORT = 8080
+DEBUG = true
 
 [app]
 command = ["./my-service", "--flag=a b"]

@@ -112,7 +112,7 @@ fn print_config_names_every_origin() {
     let env = [("RUSTCORN_THREADS", "2"), ("RUSTCORN_CMD_ARGS", "--backlog 7")];
     let invocation = directory.invocation(file.as_bytes(), &env, "--statsd-host localhost -w auto --print-config");
     assert_eq!(invocation.mode(), Mode::PrintConfig);
-    let cpus = std::thread::available_parallelism().unwrap();
+    let cpus = rustcorn_sys::cpus::usable();
     let printed = directory.plain(&invocation.load().unwrap().print_config());
     let (settings, app) = printed.split_once("\n\n").unwrap();
     assert_eq!(app, "[app]\nhandler = \"hello\"\n");
@@ -132,7 +132,6 @@ fn print_config_names_every_origin() {
         assert!(default.contains(&line), "{line}");
     }
     assert!(settings.lines().is_sorted(), "a person finds them by name");
-    assert_eq!(directory.plain(&invocation.check_message()), "app.toml: the configuration is good");
     load(&load(LONG, &[], "").print_config(), &[], "");
 }
 

@@ -104,8 +104,8 @@ fn an_unknown_key() {
     assert_eq!(line("max-surge = 1"), "app.toml:1: max-surge: unknown key; did you mean \"max_surge\"?");
     assert_eq!(line("command = []"), "app.toml:1: command: unknown key; it belongs below an [app] line");
     assert_eq!(
-        line("[env]\nA = \"b\""),
-        "app.toml:1: env: unknown key; --help lists the settings, and an application's own keys go below [app]"
+        line("[environ]\nA = \"b\""),
+        "app.toml:1: environ: unknown key; --help lists the settings, and an application's own keys go below [app]"
     );
 }
 

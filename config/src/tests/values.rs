@@ -1,7 +1,13 @@
 //! Durations and addresses, form by form.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use rustcorn_sys::log::syslog;
+
+use crate::input::Input;
+use crate::log_rule::{LogFile, SyslogServer};
+use crate::rule::Rule;
 use crate::{Address, Endpoint, StatsdHost, duration, nearest};
 
 #[test]
@@ -135,4 +141,46 @@ fn forms_of_an_endpoint() {
     {
         assert_eq!(Endpoint::parse(text), None, "{text}");
     }
+}
+
+#[test]
+fn forms_of_syslog_addr() {
+    let read = |text: &str| Rule::<syslog::Address>::parse(&SyslogServer, &Input::Text(text.to_owned()));
+    let forms = [
+        ("udp://localhost:514", "udp://localhost:514"),
+        ("udp://", "udp://localhost:514"),
+        ("tcp://Logs.example.com", "tcp://logs.example.com:514"),
+        ("tcp://[::1]:601", "tcp://[::1]:601"),
+        ("unix:///dev/log", "unix:///dev/log"),
+        ("unix:///dev/log#dgram", "unix:///dev/log#dgram"),
+        ("unix://log#stream", "unix://log#stream"),
+    ];
+    for (text, shown) in forms {
+        let address = read(text).unwrap();
+        assert_eq!(address.to_string(), shown);
+        assert_eq!((read(shown), shown.parse()), (Ok(address.clone()), Ok(address)));
+    }
+    for text in [
+        "",
+        "localhost",
+        "localhost:514",
+        "http://a:1",
+        "udp://a:0",
+        "udp://a:x",
+        "unix://",
+        "unix:///a#x",
+        "unix:///a b",
+    ] {
+        assert!(read(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn forms_of_errorlog() {
+    let read = |text: &str| Rule::<Option<PathBuf>>::parse(&LogFile, &Input::Untyped(text.to_owned()));
+    assert_eq!(
+        (read("-"), read("a.log"), read("/var/log/a b")),
+        (Ok(None), Ok(Some("a.log".into())), Ok(Some("/var/log/a b".into())))
+    );
+    assert!(read("").is_err() && read("a\nb").is_err());
 }

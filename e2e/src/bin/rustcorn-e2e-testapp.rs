@@ -154,6 +154,15 @@ impl Inner {
                 log_something();
                 text("logged")
             }
+            "/print" => {
+                println!("printed");
+                eprintln!("complained");
+                text("printed")
+            }
+            "/eat" => {
+                self.note("eat");
+                eat()
+            }
             "/panic" => panic!("asked to panic"),
             "/panic-elsewhere" => {
                 let thread = std::thread::Builder::new().name("elsewhere".to_owned());
@@ -174,6 +183,14 @@ impl Inner {
         // One write a line, so that lines of several processes do not mix.
         let line = format!("{what} {}\n", std::process::id());
         file.write_all(line.as_bytes()).expect("the test's disk has room");
+    }
+}
+
+/// Takes memory until there is none left.
+fn eat() -> ! {
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(std::hint::black_box(vec![1_u8; 1 << 20]));
     }
 }
 

@@ -24,7 +24,7 @@ fn kill(server: &Server) {
 #[test]
 fn reloads_and_kills_leave_nothing_behind_in_the_master() {
     let (reloads, kills) = if full() { (200, 500) } else { (30, 60) };
-    let setup = Setup::hello().set("restart_backoff = 0\nloglevel = \"debug\"").expect("Perhaps out of memory?");
+    let setup = Setup::hello().set("restart_backoff = 0\nloglevel = \"debug\"").expect("was sent SIGKILL!");
     let server = setup.start();
     let pid = server.pid();
     // Both once before the first look: what is kept for good is there then.

@@ -44,14 +44,16 @@ fn common(message: &str) -> String {
 /// A whole life: boot, a death, a good reload, a bad one, a stop.
 fn life(format: &str) -> Server {
     let set = format!("log_format = \"{format}\"\nadmin_bind = \"127.0.0.1:0\"");
-    let expected = ["Perhaps out of memory?", "Reload failed: "];
+    let expected = ["was sent SIGKILL!", "Reload failed: "];
     let setup = expected.iter().fold(Setup::hello().set(&set), |setup, line| setup.expect(line));
     let mut server = setup.start();
     let ready = |pid: &u32| server.log.count(&format!("Worker ready (pid: {pid},")) > 0;
     let victim = server.workers().into_iter().find(ready).expect("two are");
     proc::signal(victim, Sig::SIGKILL);
-    server.log.wait(0, "Perhaps out of memory?", 1, PATIENCE);
+    server.log.wait(0, "was sent SIGKILL!", 1, PATIENCE);
     server.log.wait(0, "Worker ready", 3, PATIENCE);
+    server.signal(Sig::SIGUSR1);
+    server.log.wait(0, "Handling signal: usr1", 1, PATIENCE);
     assert!(server.reload().contains("generation 2 is serving"));
     server.log.wait(0, "Worker exiting", 2, PATIENCE);
     server.write_text("workerz = 3\n");
@@ -78,7 +80,7 @@ fn every_line_of_a_life_is_an_object_that_says_what_the_text_says() {
         let of = |line: &&Value| line["message"].as_str().is_some_and(|message| message.contains(words));
         objects.iter().find(of).unwrap_or_else(|| panic!("{words}"))
     };
-    let killed = severity("Perhaps out of memory?");
+    let killed = severity("was sent SIGKILL!");
     assert_eq!((&killed["severity"], &killed["worker"]["signal"]), (&"ERROR".into(), &"SIGKILL".into()));
     let failed = severity("Reload failed: ");
     assert_eq!((&failed["severity"], &failed["generation"]), (&"ERROR".into(), &2.into()));

@@ -14,6 +14,7 @@
 //! | `activation` | systemd hands sockets over, and hears how the server is |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
+//! | `control` | rustcornctl: every command, and nobody who disturbs |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `static_files` | what HTTP promises about files, and no other file of the machine |
@@ -23,7 +24,12 @@
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
+//! | `log_files` | a log in a file, through any number of rotations; syslog |
+//! | `memory` | whether the kernel killed a worker, or somebody else |
 //! | `leak` | the master does not grow |
+//! | `process` | who and where the processes are: user, pidfile, chdir, umask, environment, titles |
+//! | `daemon` | in the background, and back at once if the start fails |
+//! | `lanes` | reuse_port spreads connections and loses none |
 //! | `deploy` | the files for Kubernetes agree with each other |
 //! | `docs` | each page is found, its links lead somewhere, each line of the log is explained |
 //! | `workspace` | promises about the tree itself |
@@ -37,17 +43,23 @@ mod activation;
 mod bad_input;
 mod boot;
 mod cli;
+mod control;
 mod crash;
+mod daemon;
 mod deploy;
 mod dev;
 mod docs;
 mod examples;
+mod lanes;
 mod leak;
 mod limits;
+mod log_files;
 mod logs;
 mod matrix;
+mod memory;
 mod new;
 mod pid1;
+mod process;
 mod recycle;
 mod reload;
 mod scale;

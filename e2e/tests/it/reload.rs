@@ -39,7 +39,7 @@ fn reloads_under_load_of_requests_that_take_time_fail_none() {
 #[test]
 fn reloads_and_deaths_at_the_same_time_end_in_order() {
     let setup = Setup::hello().set("restart_backoff = 0");
-    let expected = ["Perhaps out of memory", "Reload failed", "failed to boot"];
+    let expected = ["was sent SIGKILL!", "Reload failed", "failed to boot"];
     let server = expected.iter().fold(setup, |setup, line| setup.expect(line)).start();
     let descriptors = proc::descriptors(server.pid());
     for number in 0..30 {
@@ -246,7 +246,7 @@ fn a_reload_whose_worker_never_gets_ready_changes_nothing() {
 
 #[test]
 fn a_worker_is_restarted_from_the_program_it_began_with_and_a_reload_takes_the_one_on_disk() {
-    let setup = Setup::hello().without("handler").app("command = [\"./service\"]").expect("Perhaps out of memory");
+    let setup = Setup::hello().without("handler").app("command = [\"./service\"]").expect("was sent SIGKILL!");
     setup.dir.install("service", &crate::harness::binaries::testapp());
     let server = setup.expect("Reload failed").set("workers = 1").start();
     assert!(server.log.find(0, "Using worker: service (1 workers)").is_some());

@@ -47,7 +47,7 @@ fn the_sums_equal_the_requests_served() {
 #[test]
 fn a_kill_9_in_the_middle_loses_only_what_was_never_answered() {
     let sink = Sink::start();
-    let mut server = start(&sink, Setup::hello().expect("Perhaps out of memory?"));
+    let mut server = start(&sink, Setup::hello().expect("was sent SIGKILL!"));
     let (clients, limit) = size();
     let load = Load::with_limit(server.address(), "/", clients, limit);
     eventually("the middle", PATIENCE, || (load.answered() > clients as u64 * limit / 2).then_some(()));
@@ -102,7 +102,7 @@ fn a_statsd_server_that_is_not_there_yet_gets_everything_later() {
 fn log_lines_and_exceptions_are_counted() {
     let sink = Sink::start();
     let settings = format!("statsd_host = \"{}\"\nstatsd_interval = 0.05\nworkers = 1", sink.address);
-    let server = Setup::testapp().set(&settings).expect("panic").expect("Perhaps out of memory?").start();
+    let server = Setup::testapp().set(&settings).expect("panic").expect("was sent SIGKILL!").start();
     assert_eq!(server.get("/panic").map(|response| response.status), Ok(500));
     let sums = sink.wait(PATIENCE, |sums| sums.counter("gunicorn.log.exception") > 0);
     assert_eq!((sums.counter("gunicorn.log.exception"), sums.counter("gunicorn.log.error")), (1, 0));

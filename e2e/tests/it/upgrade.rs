@@ -249,3 +249,79 @@ fn winch_alone_keeps_the_sockets_and_ttin_or_hup_bring_workers_back() {
     assert!(server.reload().contains("Reloaded"));
     server.settled(2);
 }
+
+#[test]
+fn the_pidfile_is_the_old_masters_until_the_new_one_is_promoted() {
+    let mut server = Setup::hello().set("pidfile = \"run.pid\"").start();
+    let folder = server.dir().to_owned();
+    let pid = |name: &str| std::fs::read_to_string(folder.join(name)).ok().and_then(|text| text.trim().parse().ok());
+    let old = server.pid();
+    let heir = upgrade(&server);
+    assert_eq!((pid("run.pid"), pid("run.pid.2")), (Some(old), Some(heir)));
+    // Back: nothing is left of it.
+    proc::signal(heir, Sig::SIGTERM);
+    server.wait_for_line("this one serves alone again");
+    assert_eq!((pid("run.pid"), pid("run.pid.2")), (Some(old), None));
+    // And forth.
+    let heir = upgrade(&server);
+    server.signal(Sig::SIGTERM);
+    server.follow(heir);
+    eventually("the new master has the name", PATIENCE, || {
+        (pid("run.pid") == Some(heir) && pid("run.pid.2").is_none()).then_some(())
+    });
+    assert!(server.reload().contains("Reloaded"), "its own pidfile is in nobody's way");
+    server.signal(Sig::SIGTERM);
+    server.wait_for_silence(PATIENCE);
+    assert_eq!(pid("run.pid"), None);
+}
+
+#[test]
+fn the_control_socket_follows_the_service() {
+    let mut server = Setup::hello().set("control_socket = \"ctl\"\nupgrade = \"auto\"").start();
+    let master = |server: &Server| server.ctl_data("show stats")["pid"].as_u64();
+    assert_eq!(master(&server), Some(server.pid().into()));
+    let heir = upgrade(&server);
+    server.follow(heir);
+    server.wait_for_line("Master has been promoted.");
+    let taken_over = server.dir().join("ctl");
+    eventually("the new master has the name", PATIENCE, || taken_over.exists().then_some(()));
+    assert_eq!(master(&server), Some(heir.into()));
+    assert!(!server.dir().join("ctl.2").exists());
+    assert_eq!(server.ctl("reload --wait").code, Some(0));
+}
+
+#[test]
+fn sockets_of_each_worker_and_relative_places_survive_an_upgrade_under_load() {
+    let set = "reuse_port = true\nworkers = 3\nchdir = \"place\"\nbind = [\"127.0.0.1:0\", \"unix:server.sock\"]\nupgrade = \"auto\"";
+    let setup = Setup::hello().set(set);
+    std::fs::create_dir(setup.dir.path().join("place")).expect("the folder is ours");
+    let mut server = setup.start();
+    let path = server.dir().join("place/server.sock");
+    let load = Load::start(server.address(), "/", 2);
+    for _ in 0..3 {
+        let heir = upgrade(&server);
+        server.follow(heir);
+        assert_eq!(get(path.as_path(), "/").map(|response| response.status), Ok(200));
+    }
+    let tally = load.stop();
+    assert_eq!(tally.failed(), 0, "{tally:?}");
+    server.signal(Sig::SIGTERM);
+    server.wait_for_silence(PATIENCE);
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_log_file_goes_on_across_an_upgrade() {
+    let mut server = Setup::hello().set("errorlog = \"error.log\"\nupgrade = \"auto\"").launch();
+    let file = server.dir().join("error.log");
+    let says = |pattern: &str| {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        text.lines().find(|line| line.contains(pattern)).map(str::to_owned)
+    };
+    eventually("it serves", PATIENCE, || says("Worker ready").and_then(|_| says("slot: 1")));
+    server.signal(Sig::SIGUSR2);
+    let line = eventually("the new master serves", PATIENCE, || says("Upgrade: the new master serves (pid: "));
+    let heir = line.split("(pid: ").nth(1).and_then(|rest| rest.split(')').next()?.parse().ok()).expect("a pid");
+    server.follow(heir);
+    eventually("the new one says so in the same file", PATIENCE, || says("Master has been promoted."));
+}

@@ -8,7 +8,7 @@ use crate::harness::binaries::workspace;
 
 const LONGEST: usize = 400;
 
-/// All that a package links.
+/// What a package links.
 fn tree(package: &str) -> String {
     let tree = Command::new(env!("CARGO"))
         .args(["tree", "-p", package, "--edges", "normal", "--prefix", "none", "--offline"])
@@ -16,23 +16,35 @@ fn tree(package: &str) -> String {
         .output()
         .expect("the cargo that built this test still exists");
     assert!(tree.status.success(), "{tree:?}");
-    String::from_utf8(tree.stdout).expect("text")
+    let tree = String::from_utf8(tree.stdout).expect("text");
+    assert!(tree.contains("rustcorn-sys "), "{tree}");
+    tree
 }
 
-#[test]
-fn a_service_does_not_link_what_only_the_programs_own_handlers_need() {
-    let (program, service) = (tree("rustcorn"), tree("rustcorn-examples"));
-    assert!(program.contains("tower-http ") && service.contains("rustcorn-worker "), "{service}");
-    assert!(!service.contains("tower-http "), "{service}");
+#[track_caller]
+fn links_none_of(package: &str, names: &[&str]) {
+    let tree = tree(package);
+    for name in names {
+        assert!(!tree.lines().any(|line| line.split(' ').next() == Some(name)), "{name} in\n{tree}");
+    }
 }
 
 #[test]
 fn the_master_links_no_async_runtime_and_no_http() {
-    let tree = tree("rustcorn-master");
-    assert!(tree.contains("rustcorn-sys "), "{tree}");
-    for name in ["tokio", "hyper", "http", "mio", "async-std", "smol"] {
-        assert!(!tree.lines().any(|line| line.split(' ').next() == Some(name)), "{name} in\n{tree}");
-    }
+    links_none_of("rustcorn-master", &["tokio", "hyper", "http", "mio", "async-std", "smol"]);
+}
+
+#[test]
+fn rustcornctl_is_light_and_those_who_use_the_library_get_no_terminal() {
+    links_none_of("rustcorn-ctl", &["tokio", "hyper", "http", "opentelemetry", "rustcorn-master", "rustcorn-worker"]);
+    links_none_of("rustcorn", &["ratatui", "ratatui-core", "crossterm", "rustcorn-ctl"]);
+    assert!(tree("rustcorn-ctl").contains("\nratatui "));
+}
+
+#[test]
+fn a_service_does_not_link_what_only_the_programs_own_handlers_need() {
+    assert!(tree("rustcorn").contains("\ntower-http "));
+    links_none_of("rustcorn-examples", &["tower-http"]);
 }
 
 fn members() -> Vec<PathBuf> {

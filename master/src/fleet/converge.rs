@@ -1,9 +1,11 @@
 //! Bringing what is closer to what should be: who is too many, who is missing.
 
+use std::collections::BTreeSet;
+
 use rustcorn_sys::Monotonic;
 
 use super::worker::Worker;
-use super::{Action, Fleet, WorkerId};
+use super::{Action, Fleet, Slot, WorkerId};
 
 impl Fleet {
     /// Brings what is closer to what should be.
@@ -64,5 +66,8 @@ impl Fleet {
             let worker = Worker::booting(now, &self.plan);
             self.spawn(slot, self.generation, worker, todo);
         }
+    }
+    pub(super) fn taken_slots(&self) -> BTreeSet<Slot> {
+        self.workers.keys().map(|id| id.slot).collect()
     }
 }

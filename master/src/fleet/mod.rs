@@ -5,10 +5,12 @@
 //! (`converge`), so no situation needs a path of its own: a crash, a reload, TTIN and a slow boot all end in the same few
 //! rules. Stopping and reloading are states, so every signal is heard while they run.
 
+mod ask;
 mod backoff;
 mod converge;
 mod recycle;
 mod reload;
+mod seam;
 mod signals;
 mod stop;
 mod upgrade;
@@ -19,17 +21,21 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use rustcorn_scoreboard::{Cause, Figures, Phase, Recycle};
-use rustcorn_sys::{Monotonic, Pid, signal::Sig};
+use rustcorn_scoreboard::{Cause, Figures, Recycle};
+use rustcorn_sys::Monotonic;
+use rustcorn_sys::signal::Sig;
 
 use crate::notice::Notice;
+use ask::Waiting;
+pub use ask::{Ask, Outcome, Refusal, Seen, Ticket};
 use backoff::Seats;
 pub use recycle::{Due, Limits};
 use reload::Reload;
+pub use seam::{Action, Event};
 use stop::Stop;
 use upgrade::Lineage;
 pub use upgrade::{Birth, Handover, Report, Status};
@@ -93,80 +99,6 @@ pub struct Plan {
     pub handover: Handover,
 }
 
-/// What happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A signal to the master.
-    Signal(Sig),
-    /// Answer to [`Action::Load`]: the generation can be tried, or why not.
-    Loaded(Result<Plan, String>),
-    /// Answer to [`Action::Spawn`]: the process exists.
-    Spawned(WorkerId, Pid),
-    /// The worker says that it accepts connections.
-    Ready(WorkerId),
-    /// The worker says that it begins to drain. It does so by itself if somebody sent it a TERM directly.
-    Leaving(WorkerId),
-    /// The worker says that it has served as many requests as it shall.
-    Spent(WorkerId),
-    /// Answer to [`Action::Measure`]: resident memory in bytes.
-    Measured(Vec<(WorkerId, u64)>),
-    /// The workers' last signs of life, as read from the scoreboard. First in each round, so that nobody is judged by old news.
-    Beats(Vec<(WorkerId, Monotonic)>),
-    /// The process is gone (and reaped), with the reason it gave, if it gave one.
-    Exited(WorkerId, Fate, Option<String>),
-    /// Answer to [`Action::StartHeir`]: the new master's process exists.
-    HeirSpawned(Pid),
-    /// The new master tells something.
-    HeirSays(Report),
-    /// The new master is gone (and reaped), or could not be started; with the reason it gave, if it gave one.
-    HeirGone(Fate, Option<String>),
-    /// The master that started this one is gone.
-    ParentGone,
-    /// Files that are watched have changed, and are to be served (the setting `dev`).
-    FilesChanged(Vec<std::path::PathBuf>),
-    /// The end of a round: deadlines are looked at, and whatever is missing is done.
-    Tick,
-}
-
-/// What to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Start this worker; answer with [`Event::Spawned`], or with [`Event::Exited`] if that is impossible.
-    Spawn(WorkerId),
-    /// Send a signal.
-    Signal(WorkerId, Sig),
-    /// Read and check the configuration, bind added sockets, open the image, all for this new generation and without effect
-    /// on the present one; answer with [`Event::Loaded`].
-    Load(Generation),
-    /// This generation is the present one: let go of what only older ones used.
-    Commit(Generation),
-    /// This generation is not to be: let go of what only it used.
-    Discard(Generation),
-    /// Tell the workers, by the scoreboard, what a TERM means from now on.
-    SetPhase(Phase),
-    /// Let nobody connect any more.
-    CloseListeners,
-    /// Look how much memory the workers have; answer with [`Event::Measured`].
-    Measure,
-    /// Start a new master from the file now on disk, whose first generation is this; answer with [`Event::HeirSpawned`], or with
-    /// [`Event::HeirGone`] if that is impossible.
-    StartHeir(Generation),
-    /// Send the new master a signal.
-    SignalHeir(Sig),
-    /// Tell the master that started this one.
-    TellParent(Report),
-    /// The sockets' files and the pid file are this master's alone from now on.
-    Promote,
-    /// The admin address is answered by this master, or is not (another one does).
-    ServeAdmin(bool),
-    /// Tell the service manager, if there is one.
-    Notify(Status),
-    /// Write a line for the operator.
-    Say(Notice),
-    /// Leave with this exit code. The last action there ever is.
-    Exit(u8),
-}
-
 /// The most workers TTIN can ask for, the same as the `workers` setting allows.
 pub const MAX_WORKERS: usize = 1024;
 
@@ -195,6 +127,7 @@ pub struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     seats: Seats,
     reload: Reload,
+    waiting: Vec<Waiting>,
     stop: Option<Stop>,
     lineage: Lineage,
     /// Whether any worker was ever ready. Until then a failed boot ends the server (exit 3 or 4).
@@ -218,6 +151,7 @@ impl Fleet {
             workers: BTreeMap::new(),
             seats: Seats::default(),
             reload: Reload::new(Generation(birth.generation.0 + 1)),
+            waiting: Vec::new(),
             stop: None,
             lineage: Lineage::new(birth),
             started: false,
@@ -245,6 +179,8 @@ impl Fleet {
             Event::Spent(id) => self.spent(id, &mut todo),
             Event::Measured(sizes) => self.measured(&sizes, &mut todo),
             Event::Beats(beats) => beats.into_iter().for_each(|(id, at)| self.with(id, |worker| worker.beat(at))),
+            Event::Asked(ticket, ask) => self.asked(now, ticket, &ask, &mut todo),
+            Event::Withdrawn(ticket) => self.withdrawn(ticket),
             Event::Exited(id, fate, reason) => self.exited(now, id, &fate, reason, &mut todo),
             Event::HeirSpawned(pid) => self.heir_spawned(pid, &mut todo),
             Event::HeirSays(report) => self.heir_says(now, &report, &mut todo),
@@ -262,6 +198,7 @@ impl Fleet {
         self.enforce_upgrade_deadline(now, &mut todo);
         self.look_at_limits(now, &mut todo);
         self.converge(now, &mut todo);
+        self.answer_the_patient(&mut todo);
         self.promised = self.next_deadline(now);
         todo
     }
@@ -281,6 +218,12 @@ impl Fleet {
     #[must_use]
     pub fn active(&self) -> usize {
         self.count(Worker::is_active)
+    }
+
+    /// Whether any worker was ever ready.
+    #[must_use]
+    pub const fn has_started(&self) -> bool {
+        self.started
     }
 
     /// What the policy knows, for the metrics.
@@ -393,9 +336,5 @@ impl Fleet {
     /// seat, with the record of its deaths, is the one to fill again.
     fn live(&self) -> usize {
         self.workers.iter().filter(|(id, worker)| id.generation == self.generation && worker.is_staying()).count()
-    }
-
-    fn taken_slots(&self) -> BTreeSet<Slot> {
-        self.workers.keys().map(|id| id.slot).collect()
     }
 }

@@ -39,6 +39,8 @@ pub enum Due {
     },
     /// It has served for `worker_lifetime`.
     Lifetime,
+    /// Somebody wants another one.
+    Asked,
 }
 
 impl Due {
@@ -47,6 +49,7 @@ impl Due {
             Self::Requests => Recycle::MaxRequests,
             Self::Memory { .. } => Recycle::MaxRss,
             Self::Lifetime => Recycle::Lifetime,
+            Self::Asked => Recycle::Asked,
         }
     }
 }
@@ -119,7 +122,7 @@ impl Fleet {
         }
     }
 
-    fn make_due(&mut self, id: WorkerId, why: Due, todo: &mut Vec<Action>) {
+    pub(super) fn make_due(&mut self, id: WorkerId, why: Due, todo: &mut Vec<Action>) {
         if self.stop.is_some() {
             return;
         }

@@ -88,6 +88,7 @@ impl Fleet {
             self.reload.asked = false;
             let generation = self.reload.take_next();
             self.reload.stage = Stage::Loading(generation);
+            self.reload_begins(generation);
             todo.push(Action::Load(generation));
         }
     }
@@ -116,6 +117,7 @@ impl Fleet {
             self.plan = plan;
             self.tally.reloads_ok += 1;
             self.seats.forget();
+            self.reload_succeeds(id.generation);
             todo.push(Action::Commit(id.generation));
             todo.push(Action::Say(Notice::Reloaded { generation: id.generation }));
             self.reload_is_over(todo);
@@ -136,6 +138,7 @@ impl Fleet {
         self.reload.stage = Stage::Idle;
         self.tally.reloads_failed += 1;
         todo.push(Action::Discard(generation));
+        self.reload_fails(generation, &reason, todo);
         todo.push(Action::Say(Notice::ReloadFailed { reason, kept: self.generation }));
         self.reload_is_over(todo);
     }

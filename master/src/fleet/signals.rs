@@ -26,8 +26,18 @@ impl Fleet {
             Sig::Ttou => self.target = (self.target - 1).max(1),
             Sig::Usr2 => self.start_upgrade(now, todo),
             Sig::Winch => self.stop_workers(now, todo),
-            Sig::Usr1 => todo.push(Action::Say(Notice::SignalIgnored(sig))),
+            Sig::Usr1 => self.reopen_logs(todo),
             Sig::Chld | Sig::Abrt | Sig::Kill => {}
+        }
+    }
+    /// The workers are told, too, as gunicorn does: the application may have files of its own. One that cannot hear it yet ignores
+    /// it. A new master beside this one is told as well: the pid file, from which logrotate knows whom to tell, names one of both.
+    fn reopen_logs(&self, todo: &mut Vec<Action>) {
+        todo.push(Action::ReopenLogs);
+        let told = self.workers.iter().filter(|(_, worker)| worker.pid.is_some() && worker.may_log());
+        todo.extend(told.map(|(id, _)| Action::Signal(*id, Sig::Usr1)));
+        if self.lineage.heir_may_log() {
+            todo.push(Action::SignalHeir(Sig::Usr1));
         }
     }
 }

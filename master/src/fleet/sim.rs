@@ -1,9 +1,10 @@
 //! Random stories: a fake operating system with assertions of its own, random exits, signals, reloads and clock jumps. A
 //! failure prints its seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rustcorn_control::Which;
 use rustcorn_scoreboard::{Phase, SLOTS};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
@@ -70,6 +71,13 @@ struct Os {
     ever_ready: bool,
     plan: Plan,
     next_plan: Option<Plan>,
+    /// Ready workers that have not heard of log files that were opened anew.
+    untold: Vec<WorkerId>,
+    /// Who waits for an answer.
+    asked: BTreeSet<Ticket>,
+    tickets: u64,
+    /// Whom an operator told to go, ready successor or not.
+    doomed: Option<WorkerId>,
 }
 
 impl Os {
@@ -99,6 +107,10 @@ impl Os {
             ever_ready: false,
             plan,
             next_plan: None,
+            untold: Vec::new(),
+            asked: BTreeSet::new(),
+            tickets: 0,
+            doomed: None,
         }
     }
 
@@ -120,6 +132,7 @@ impl Os {
         let present =
             |(id, process): (&WorkerId, &Process)| *process == Process::Ready && id.generation == self.committed;
         self.owed.is_empty()
+            && self.asked.is_empty()
             && self.loading.is_none()
             && matches!(self.heir, Heir::None | Heir::Serving)
             && self.processes.len() == self.wanted()
@@ -175,6 +188,7 @@ impl Os {
             Action::CloseListeners => {
                 assert!(self.stopping && self.is_alone() && !self.birth.foreign_sockets, "others use the sockets");
             }
+            Action::ReopenLogs => self.untold = self.all(Process::Ready),
             Action::StartHeir(_) => {
                 assert!(self.is_alone() && !self.stopping && !self.birth.is_init);
                 if rng.chance(10) {
@@ -186,14 +200,20 @@ impl Os {
             }
             Action::SignalHeir(sig) => {
                 assert!(self.heir != Heir::None, "{sig} for a master that is gone");
-                self.heir = Heir::Leaving;
+                if sig != Sig::Usr1 {
+                    self.heir = Heir::Leaving;
+                }
             }
             Action::TellParent(_) => assert!(self.birth.has_parent),
             Action::Promote => assert!(!self.birth.has_parent),
             Action::Notify(_) => assert!(!self.birth.has_parent, "the service manager listens to the oldest alone"),
             Action::ServeAdmin(_) => {}
             Action::Say(_) => {}
+            Action::Answer(ticket, _) => {
+                assert!(self.asked.remove(&ticket), "{ticket:?} was never asked, or is answered already");
+            }
             Action::Exit(code) => {
+                assert!(self.asked.is_empty(), "the master leaves without an answer to {:?}", self.asked);
                 assert!(self.processes.is_empty(), "the master never leaves before its workers");
                 let handed_over = self.retired && self.heir == Heir::Serving;
                 assert!(self.stopping || handed_over, "it leaves when it is told to, or for an heir that serves");
@@ -227,7 +247,7 @@ impl Os {
         let process = self.processes.get_mut(&id).unwrap_or_else(|| panic!("{sig} for {id:?}, which is gone"));
         match sig {
             Sig::Term | Sig::Quit => {
-                if *process == Process::Ready && !self.stopping {
+                if *process == Process::Ready && !self.stopping && self.doomed.take() != Some(id) {
                     assert!(ready > wanted, "ready workers are never fewer than wanted on purpose");
                 }
                 if *process != Process::Killed {
@@ -236,6 +256,10 @@ impl Os {
             }
             Sig::Kill => *process = Process::Killed,
             Sig::Abrt => *process = Process::Leaving, // it hung, so it served nobody
+            Sig::Usr1 => {
+                assert_ne!(*process, Process::Killed);
+                self.untold.retain(|other| *other != id);
+            }
             other => panic!("workers are never sent {other}"),
         }
     }
@@ -286,6 +310,14 @@ impl Os {
                     return Event::Spent(id);
                 }
             }
+            84..90 => return self.some_question(rng),
+            90..92 => {
+                let asked: Vec<Ticket> = self.asked.iter().copied().collect();
+                if let Some(ticket) = rng.pick(&asked) {
+                    self.asked.remove(&ticket);
+                    return Event::Withdrawn(ticket);
+                }
+            }
             _ => {}
         }
         Event::Tick
@@ -304,6 +336,26 @@ impl Os {
             Heir::Leaving => Some(Event::HeirGone(Fate::Code(0), None)),
             _ => None,
         }
+    }
+
+    /// What somebody at the control socket may say, sense or nonsense.
+    fn some_question(&mut self, rng: &mut Rng) -> Event {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let wait = rng.chance(70);
+        let count = 1 + usize::try_from(rng.below(3)).unwrap();
+        let slot = Which::Slot(u32::try_from(rng.below(8)).unwrap());
+        let ask = match rng.below(100) {
+            0 if self.may_stop => Ask::Stop { quick: false },
+            1 if self.may_stop => Ask::Stop { quick: true },
+            0..15 => Ask::Look,
+            15..25 => Ask::Add { count, wait },
+            25..40 => Ask::Remove { count },
+            40..60 => Ask::Restart { which: (!rng.chance(30)).then_some(slot), wait },
+            60..75 => Ask::Kill { which: slot, wait },
+            _ => Ask::Reload { wait },
+        };
+        Event::Asked(ticket, ask)
     }
 
     /// What the world knows of an event in the moment the fleet hears of it.
@@ -338,6 +390,21 @@ impl Os {
             Event::ParentGone => self.birth.has_parent = false,
             Event::Signal(Sig::Ttou) => self.target = (self.target - 1).max(1),
             Event::Signal(Sig::Term | Sig::Int | Sig::Quit) => self.stopping = true,
+            Event::Asked(ticket, ask) => {
+                self.asked.insert(*ticket);
+                match ask {
+                    Ask::Add { count, .. } if !self.stopping => {
+                        self.target = if std::mem::take(&mut self.retired) { *count } else { self.target + count };
+                    }
+                    Ask::Reload { .. } if !self.stopping => self.retired = false,
+                    Ask::Stop { .. } => self.stopping = true,
+                    Ask::Remove { count } if !self.stopping => self.target = self.target.saturating_sub(*count).max(1),
+                    Ask::Kill { which: Which::Slot(slot), .. } => {
+                        self.doomed = self.processes.keys().find(|id| id.slot.0 == *slot as usize).copied();
+                    }
+                    _ => {}
+                }
+            }
             _ => {}
         }
     }
@@ -386,6 +453,8 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
         for action in fleet.step(os.now, event) {
             os.apply(rng, &action);
         }
+        assert_eq!(os.untold, [], "a USR1 reaches them all");
+        os.doomed = None;
         if os.exit.is_some() {
             return false;
         }

@@ -96,6 +96,7 @@ impl Fleet {
         if self.stop.is_none() {
             self.announce_stop(todo);
         }
+        self.disappoint_the_patient(todo);
         let failure = failure.or_else(|| self.stop.take().and_then(|stop| stop.failure));
         self.stop = Some(Stop { manner, failure });
     }

@@ -1,5 +1,7 @@
 //! The policy as stories. Times are scripted; the readers' manual is in the names.
 
+mod ask;
+
 use std::time::Duration;
 
 use rustcorn_scoreboard::Phase;
@@ -456,9 +458,41 @@ fn the_message_of_a_seats_last_occupant_is_not_taken_for_the_next_ones() {
 #[test]
 fn a_signal_without_a_task_is_named_and_ignored() {
     let mut story = Story::serving(plan(1));
-    assert_eq!(story.when(Event::Signal(Sig::Usr1)), []);
-    assert_eq!(story.said.last(), Some(&Notice::SignalIgnored(Sig::Usr1)));
+    let sig = Sig::Abrt;
+    assert_eq!(story.when(Event::Signal(sig)), []);
     assert_eq!(story.when(Event::Signal(Sig::Chld)), []);
+}
+
+/// With all that may still write to them: ready, draining, and booting ones, which ignore it until they can listen.
+#[test]
+fn usr1_opens_the_log_files_anew_and_tells_the_workers_in_every_state() {
+    let usr1 = |ids: &[WorkerId]| {
+        [Action::ReopenLogs].into_iter().chain(ids.iter().map(|id| Action::Signal(*id, Sig::Usr1))).collect::<Vec<_>>()
+    };
+    let mut story = Story::serving(plan(2));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1), w(1, 1, 2)]));
+    assert_eq!(story.said, [Notice::HandlingSignal(Sig::Usr1)]);
+
+    // During a reload, the new generation's canary with them; of those that drain, too.
+    story.when(Event::Signal(Sig::Hup));
+    let canary = only_spawn(&story.when(Event::Loaded(Ok(plan(2)))));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1), w(1, 1, 2), canary]));
+    let drained = story.when(Event::Ready(canary));
+    assert!(drained.iter().any(|action| matches!(action, Action::Signal(_, Sig::Term))), "{drained:?}");
+    assert!(story.when(Event::Signal(Sig::Usr1)).contains(&Action::Signal(w(0, 1, 1), Sig::Usr1)));
+
+    // One that hangs is on its way out, one that is gone is not signalled.
+    let mut story = Story::serving(plan(2));
+    story.now = story.now + plan(2).timeout;
+    story.when(Event::Beats(vec![(w(0, 1, 1), story.now)]));
+    assert_eq!(story.when(Event::Tick), [Action::Signal(w(1, 1, 2), Sig::Abrt)]);
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1)]));
+
+    // And during a stop.
+    story.when(Event::Signal(Sig::Term));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), usr1(&[w(0, 1, 1)]));
+    story.when(killed(w(1, 1, 2)));
+    story.when(left(w(0, 1, 1)));
 }
 
 #[test]
@@ -527,6 +561,39 @@ fn a_reload_without_a_free_seat_fails_and_changes_nothing() {
 }
 
 #[test]
+fn a_sigkill_is_told_by_who_sent_it() {
+    let limit = Some(512 << 20);
+    let epitaph = |fate| {
+        let mut story = Story::serving(plan(1));
+        let successor = only_spawn(&story.when(Event::Exited(w(0, 1, 1), fate, None)));
+        let pid = pid(w(0, 1, 1));
+        assert_eq!(story.said.len(), 1, "{:?}", story.said);
+        story.said[0]
+            .to_string()
+            .strip_prefix(&format!("Worker (pid:{pid}) was sent SIGKILL! "))
+            .map(str::to_owned)
+            .inspect(|_| assert_eq!(successor.slot, Slot(0)))
+    };
+    for (fate, words) in [
+        (Fate::OutOfMemory { limit }, "The kernel killed it: out of memory (memory limit of the cgroup: 512 MiB)"),
+        (
+            Fate::OutOfMemory { limit: None },
+            "The kernel killed it: out of memory (the cgroup has no limit, the machine had none left)",
+        ),
+        (Fate::Killed, "Somebody sent it, not the kernel's out-of-memory killer"),
+        (Fate::Signal(9), "Perhaps out of memory?"),
+    ] {
+        assert_eq!(epitaph(fate).as_deref(), Some(words));
+    }
+    // While it boots it is the reason, too.
+    let mut story = Story::new(plan(1));
+    story.when(Event::Tick);
+    story.when(Event::Exited(w(0, 1, 1), Fate::OutOfMemory { limit }, None));
+    let reason = "the kernel killed it, out of memory, before it was ready".to_owned();
+    assert!(story.said.contains(&Notice::WorkerFailedToBoot { slot: Slot(0), reason }), "{:?}", story.said);
+}
+
+#[test]
 fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     let mut story = Story::serving(Plan { restart_backoff: Duration::ZERO, ..plan(1) });
     let mut id = w(0, 1, 1);
@@ -534,6 +601,8 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
         (Fate::Code(0), true),
         (Fate::Signal(11), true),
         (Fate::Signal(9), true),
+        (Fate::Killed, true),
+        (Fate::OutOfMemory { limit: None }, true),
         (Fate::Signal(11), false),
         (Fate::NotStarted("out of processes".into()), false),
     ] {
@@ -546,8 +615,8 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     assert_eq!(story.after(30 * SECOND, Event::Tick), [Action::Signal(id, Sig::Abrt)]);
     let id = only_spawn(&story.when(Event::Exited(id, Fate::Signal(6), None)));
     story.when(Event::Ready(id));
-    //                                           exited, signal, killed, hang, boot
-    assert_eq!(story.fleet.figures().restarts, [1, 1, 1, 1, 2]);
+    //                                           exited, signal, killed, hang, boot, oom
+    assert_eq!(story.fleet.figures().restarts, [1, 1, 2, 1, 2, 1]);
 
     // Ends that were asked for are no restarts; a canary's counts as the reload's failure.
     story.when(Event::Signal(Sig::Hup));
@@ -559,7 +628,7 @@ fn every_end_that_nobody_asked_for_is_counted_once_by_its_cause() {
     story.when(left(id));
     story.when(Event::Signal(Sig::Ttin));
     let figures = story.fleet.figures();
-    assert_eq!(figures.restarts, [1, 1, 1, 1, 2]);
+    assert_eq!(figures.restarts, [1, 1, 2, 1, 2, 1]);
     assert_eq!((figures.reloads_ok, figures.reloads_failed, figures.generation, figures.target), (1, 1, 3, 2));
 }
 
@@ -574,7 +643,7 @@ fn a_worker_that_has_served_enough_goes_when_its_successor_is_ready() {
     assert_eq!(story.ready(), 2, "it serves meanwhile");
     assert_eq!(story.when(Event::Ready(successor)), [term(first)], "the one that is due, not the oldest");
     assert_eq!(story.when(left(first)), []);
-    assert_eq!((story.ids(), story.fleet.figures().recycles), (vec![second, successor], [1, 0, 0]));
+    assert_eq!((story.ids(), story.fleet.figures().recycles), (vec![second, successor], [1, 0, 0, 0]));
 }
 
 #[test]
@@ -593,7 +662,7 @@ fn workers_that_are_due_together_are_replaced_one_after_the_other() {
         story.when(left(due));
         assert!(story.ready() >= 3);
     }
-    assert_eq!((story.fleet.live(), story.fleet.figures().recycles), (3, [3, 0, 0]));
+    assert_eq!((story.fleet.live(), story.fleet.figures().recycles), (3, [3, 0, 0, 0]));
 }
 
 #[test]
@@ -633,7 +702,7 @@ fn only_a_worker_that_stays_too_big_is_replaced() {
     assert_eq!(story.when(Event::Ready(successor)), [term(w(0, 1, 1))]);
     let why = Due::Memory { resident: 150 };
     assert!(story.said.contains(&Notice::Recycling { slot: Slot(0), pid: pid(w(0, 1, 1)), why }));
-    assert_eq!((looks, story.fleet.figures().recycles), (6, [0, 1, 0]));
+    assert_eq!((looks, story.fleet.figures().recycles), (6, [0, 1, 0, 0]));
 }
 
 #[test]
@@ -652,7 +721,7 @@ fn a_lifetime_ends_for_one_worker_after_the_other() {
     }
     assert!(ends.iter().all(|end| (100 * SECOND..=110 * SECOND).contains(end)), "{ends:?}");
     assert!(ends.windows(2).all(|pair| pair[1] > pair[0]), "{ends:?}");
-    assert_eq!(story.fleet.figures().recycles, [0, 0, 4]);
+    assert_eq!(story.fleet.figures().recycles, [0, 0, 4, 0]);
 }
 
 #[test]
@@ -660,7 +729,7 @@ fn nobody_is_recycled_during_a_stop_or_for_an_older_generation() {
     let mut story = Story::serving(plan(1));
     story.when(Event::Signal(Sig::Term));
     assert_eq!(story.when(Event::Spent(w(0, 1, 1))), []);
-    assert_eq!(story.fleet.figures().recycles, [0, 0, 0]);
+    assert_eq!(story.fleet.figures().recycles, [0, 0, 0, 0]);
 }
 
 #[test]

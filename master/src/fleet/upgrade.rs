@@ -125,6 +125,14 @@ impl Lineage {
         Self { birth, told_parent: false, heir: Heir::None, retired: Retired::No }
     }
 
+    /// Whether there is a new master that may still have something to say.
+    pub(super) const fn heir_may_log(&self) -> bool {
+        matches!(
+            self.heir,
+            Heir::Starting { pid: Some(_), .. } | Heir::Serving { pid: Some(_) } | Heir::Leaving { pid: Some(_) }
+        )
+    }
+
     /// Whether no other master uses the sockets.
     pub(super) const fn is_alone(&self) -> bool {
         !self.birth.has_parent && matches!(self.heir, Heir::None)
@@ -216,11 +224,8 @@ impl Fleet {
         match std::mem::replace(&mut self.lineage.heir, Heir::None) {
             Heir::Starting { .. } => {
                 let reason = reason.unwrap_or_else(|| match fate {
-                    Fate::Code(code) => format!("the new master exited with code {code} before it was ready"),
-                    Fate::Signal(number) => {
-                        format!("the new master was sent {} before it was ready", rustcorn_sys::signal::name(*number))
-                    }
                     Fate::NotStarted(error) => error.clone(),
+                    fate => format!("the new master {fate} before it was ready"),
                 });
                 todo.push(Action::Say(Notice::UpgradeFailed { reason }));
             }
@@ -313,6 +318,7 @@ impl Fleet {
             self.drain(now, canary, todo);
         }
         self.abandon_reload(todo);
+        self.disappoint_the_patient(todo);
         self.lineage.retired = retired;
     }
 

@@ -24,6 +24,13 @@ pub enum Fate {
     Code(i32),
     /// By this signal number.
     Signal(i32),
+    /// By a SIGKILL of the kernel: there was no memory left.
+    OutOfMemory {
+        /// What the cgroup allows, in bytes; `None`: as much as the machine has.
+        limit: Option<u64>,
+    },
+    /// By a SIGKILL that neither the master nor the kernel has sent.
+    Killed,
     /// The system refused to start it.
     NotStarted(String),
 }
@@ -102,6 +109,11 @@ impl Worker {
         self.is_booting() || self.is_ready()
     }
 
+    /// Whether it may still have something to say.
+    pub(super) const fn may_log(&self) -> bool {
+        self.is_active() || matches!(self.life, Life::Draining { .. })
+    }
+
     /// Whether its end was asked for.
     pub(super) const fn is_leaving(&self) -> bool {
         matches!(self.life, Life::Draining { .. } | Life::Killed { why: Why::DrainTimeout })
@@ -178,6 +190,8 @@ impl Worker {
                 Some(Notice::WorkerSignalledByUs { pid, number })
             }
             Fate::Signal(number) => Some(Notice::WorkerSignalled { pid, number }),
+            Fate::OutOfMemory { limit } => Some(Notice::WorkerOutOfMemory { pid, limit }),
+            Fate::Killed => Some(Notice::WorkerKilled { pid }),
             Fate::NotStarted(_) => None, // said as a failed boot
         }
     }
@@ -187,7 +201,8 @@ impl Worker {
         const SIGKILL: i32 = 9;
         match (&self.life, fate) {
             (Life::Aborting { .. } | Life::Killed { .. }, _) => Cause::Hang,
-            (_, Fate::Signal(SIGKILL)) => Cause::Killed,
+            (_, Fate::OutOfMemory { .. }) => Cause::Oom,
+            (_, Fate::Signal(SIGKILL) | Fate::Killed) => Cause::Killed,
             (_, Fate::Signal(_)) => Cause::Signal,
             (_, Fate::Code(_) | Fate::NotStarted(_)) => Cause::Exited,
         }
@@ -202,6 +217,10 @@ impl Worker {
             (Life::Booting { .. }, Fate::Signal(number)) => {
                 format!("it was killed by {} before it was ready", rustcorn_sys::signal::name(*number))
             }
+            (Life::Booting { .. }, Fate::OutOfMemory { .. }) => {
+                "the kernel killed it, out of memory, before it was ready".to_owned()
+            }
+            (Life::Booting { .. }, Fate::Killed) => "it was killed by SIGKILL before it was ready".to_owned(),
             _ => return None,
         };
         let app_refused = *fate == Fate::Code(APP_FAILED_TO_LOAD);

@@ -1,5 +1,6 @@
 //! The admin process as the operating system sees it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -10,8 +11,10 @@ use rustcorn_sys::fd::for_reading;
 use rustcorn_sys::spawn::{Exit, Image, Kin};
 use rustcorn_sys::{Monotonic, Pid};
 
+use super::environment::environment;
 use super::generation::{Resources, c_string};
-use super::process::{Gift, Nursery, Process, Word, fate};
+use super::oom::Oom;
+use super::process::{Gift, Nursery, Process, Word};
 use crate::admin::{Action, Admin, Event};
 use crate::fleet::Fate;
 use crate::listeners::without_number;
@@ -49,11 +52,16 @@ impl AdminSeat {
         self.process.iter().flat_map(Process::descriptors)
     }
 
+    /// The process, while there is one.
+    pub(super) const fn process(&mut self) -> Option<&mut Process> {
+        self.process.as_mut()
+    }
+
     /// Whether the process that ended is (was) it.
-    pub(super) fn ended(&mut self, pid: Pid, exit: Exit) -> bool {
+    pub(super) fn ended(&mut self, pid: Pid, exit: Exit, oom: &mut Oom) -> bool {
         let Some(mut process) = self.process.take_if(|process| process.child.pid == pid) else { return false };
         let _ = process.listen(); // for its reason; nothing else it said matters any more
-        self.news.push(Event::Exited(fate(exit), process.reason));
+        self.news.push(Event::Exited(oom.fate(exit, process.killed, Monotonic::now()), process.reason));
         true
     }
 
@@ -89,7 +97,7 @@ impl AdminSeat {
                 });
             }
             Action::Signal(sig) => {
-                let sent = self.process.as_ref().map_or(Ok(()), |process| process.child.handle.send(sig));
+                let sent = self.process.as_mut().map_or(Ok(()), |process| process.signal(sig));
                 super::complain(sent, || format!("send {sig} to the admin process"));
             }
             Action::Say(notice) => notice.say(),
@@ -100,23 +108,29 @@ impl AdminSeat {
 /// Always of the master's own image, so that both know the same scoreboard: a foreign `command` may not know of this role.
 fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<Process> {
     let Settings { loglevel, log_format, min_ready_workers, .. } = &resources.settings;
+    let syslog = resources.settings.syslog_plan().map_or_else(String::new, |plan| {
+        format!(" syslog={} syslog_facility={} syslog_tag={}", plan.address, plan.facility, plan.tag)
+    });
     let image = Image::open(Path::new("/proc/self/exe"))?;
     let scoreboard = for_reading(board.fd())?;
     nursery.spawn(&Gift {
         image: &image,
-        args: &[c_string(format!("rustcorn: admin [{}]", resources.name).as_bytes())],
+        args: &[c_string(format!("rustcorn: admin [{}]", resources.title()).as_bytes())],
         listeners: resources.admin.as_slice(),
         who: "role=admin".to_owned(),
         fds: &[("scoreboard", scoreboard.as_fd())],
+        log: resources.log.as_fd(),
+        capture_output: false,
         // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
         what: format!(
-            " min_ready={min_ready_workers} loglevel={} log_format={} name={}",
+            " min_ready={min_ready_workers} loglevel={} log_format={}{syslog} name={}",
             loglevel.name(),
             log_format.name(),
             resources.name
         ),
         kin: Kin::Ward,
-        setting: None,
+        attributes: resources.attributes(),
+        env: environment(&BTreeMap::new()), // no more: the application's secrets may be there
     })
 }
 
@@ -124,7 +138,9 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
 pub(super) fn is_same(old: &Resources, new: &Resources) -> bool {
     let given = |resources: &Resources| {
         let Settings { admin_bind, loglevel, log_format, min_ready_workers, .. } = resources.settings.clone();
-        (admin_bind, loglevel, log_format, min_ready_workers, resources.name.clone())
+        let process = (resources.title().to_owned(), resources.identity.clone(), resources.settings.umask);
+        let log = (loglevel, log_format, resources.settings.syslog_plan());
+        (admin_bind, log, min_ready_workers, resources.name.clone(), process)
     };
     given(old) == given(new)
 }

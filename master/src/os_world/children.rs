@@ -10,9 +10,12 @@ use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Exit, Kin, reap};
 use rustcorn_sys::{Monotonic, Pid};
 
+use super::environment::environment;
 use super::generation::{Resources, c_string};
-use super::process::{Gift, Nursery, Process, Word, fate};
+use super::oom::Oom;
+use super::process::{Gift, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
+use crate::lanes::{Occupant, Seat};
 
 /// All workers that were spawned and not reaped.
 #[derive(Debug, Default)]
@@ -26,29 +29,53 @@ impl Children {
         board: &Board,
         nursery: &Nursery,
     ) -> io::Result<Pid> {
-        let title = [c_string(format!("rustcorn: worker {} [{}]", id.slot, resources.name).as_bytes())];
+        let title = [c_string(format!("rustcorn: worker {} [{}]", id.slot, resources.title()).as_bytes())];
+        let seat = resources.lanes.as_ref().map(|lanes| Seat::choose(lanes, &self.occupants(id)));
+        let mut fds = vec![("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())];
+        fds.extend(seat.iter().map(|seat| ("served", seat.table())));
         board.take_seat(id.slot.0, Monotonic::now()); // before the worker can count
         let gift = Gift {
             image: &resources.image,
             args: resources.args.as_deref().unwrap_or(&title),
             listeners: &resources.listeners,
             who: format!("slot={} generation={}", id.slot, id.generation),
-            fds: &[("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())],
-            what: String::new(),
+            fds: &fds,
+            log: resources.log.as_fd(),
+            capture_output: resources.settings.capture_output,
+            what: seat.as_ref().map_or_else(String::new, |seat| lanes(seat, resources)),
             kin: Kin::Ward,
-            setting: None,
+            attributes: resources.attributes(),
+            env: environment(&resources.settings.raw_env),
         };
-        let process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
+        let mut process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
+        process.seat = seat;
         let pid = process.child.pid;
         self.0.insert(id, process);
         Ok(pid)
     }
 
+    /// Whom a worker that is about to be spawned finds on the lanes.
+    fn occupants(&self, newcomer: WorkerId) -> Vec<Occupant> {
+        let here = self.0.iter().filter(|(_, process)| !process.leaving);
+        let occupant = |(id, process): (&WorkerId, &Process)| {
+            let stays = id.generation == newcomer.generation && !process.spent;
+            Some(Occupant { lane: process.seat.as_ref()?.lane(), life: id.life, stays })
+        };
+        here.filter_map(occupant).collect()
+    }
+
     /// Sends a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
     pub(super) fn signal(&mut self, id: WorkerId, sig: Sig) -> io::Result<()> {
         let Some(process) = self.0.get_mut(&id) else { return Ok(()) };
-        process.leaving = true;
-        process.child.handle.send(sig)
+        if sig != Sig::Usr1 {
+            process.leave();
+        }
+        process.signal(sig)
+    }
+
+    /// All of them.
+    pub(super) fn processes(&mut self) -> impl Iterator<Item = (WorkerId, &mut Process)> {
+        self.0.iter_mut().map(|(id, process)| (*id, process))
     }
 
     /// What to wait for: ends, and messages.
@@ -63,17 +90,23 @@ impl Children {
 
     /// Takes the processes that have ended, with all they said before; those that are no workers go to `other`.
     /// Their numbers are kept and their slots cleared: from now on new workers may have them.
-    pub(super) fn exits(&mut self, board: &Board, mut other: impl FnMut(Pid, Exit)) -> io::Result<Vec<Event>> {
+    pub(super) fn exits(
+        &mut self,
+        board: &Board,
+        oom: &mut Oom,
+        mut other: impl FnMut(Pid, Exit, &mut Oom),
+    ) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some((pid, exit)) = reap()? {
             let ours = self.0.iter().find(|(_, process)| process.child.pid == pid).map(|(id, _)| *id);
             let Some((id, mut process)) = ours.and_then(|id| self.0.remove_entry(&id)) else {
-                other(pid, exit);
+                other(pid, exit, oom);
                 continue;
             };
             events.extend(told(id, &mut process));
             board.fold(id.slot.0);
-            events.push(Event::Exited(id, fate(exit), process.reason.take()));
+            let fate = oom.fate(exit, process.killed, Monotonic::now());
+            events.push(Event::Exited(id, fate, process.reason.take()));
         }
         Ok(events)
     }
@@ -94,6 +127,12 @@ impl Children {
     pub(super) fn active(&self) -> usize {
         self.0.values().filter(|process| !process.leaving).count()
     }
+}
+
+/// Words of the handoff: the worker's own lane, and how many sockets each listener has.
+fn lanes(seat: &Seat, resources: &Resources) -> String {
+    let counts: Vec<String> = resources.listeners.iter().map(|listener| listener.sockets().len().to_string()).collect();
+    format!(" lane={} lanes={}", seat.lane(), counts.join(","))
 }
 
 /// What the worker said meanwhile.

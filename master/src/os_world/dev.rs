@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::watch::{Watch, folders_of};
 
+use super::OsWorld;
 use super::generation::Resources;
 use crate::dev::{Changes, Sight, Sights, Stamp};
 use crate::fleet::Event;
@@ -35,6 +36,15 @@ pub(super) struct Watching {
     named: Named,
     folders: BTreeSet<PathBuf>,
     changes: Changes,
+}
+
+impl OsWorld {
+    /// As the generation in force wants it.
+    pub(super) fn watch_files(&mut self) {
+        let (now, old) = (self.now(), self.watching.take());
+        let config = self.invocation.place();
+        self.watching = self.in_force().and_then(|resources| Watching::follow(old, now, &config, resources));
+    }
 }
 
 impl Watching {

@@ -2,21 +2,30 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustcorn_config::{App, Invocation, Problem, Problems, Settings};
+use rustcorn_config::{App, Invocation, Loaded, Problem, Problems, Settings, Shown};
+use rustcorn_sys::directory::Directory;
 use rustcorn_sys::fd::sealed_memfd;
-use rustcorn_sys::notify;
-use rustcorn_sys::spawn::Image;
+use rustcorn_sys::held_socket::HeldSocket;
+use rustcorn_sys::identity::Identity;
+use rustcorn_sys::socket::Access;
+use rustcorn_sys::spawn::{Attributes, Image};
 
+use super::error_log::ErrorLog;
+use super::home::{Home, visit};
+use crate::control;
 use crate::fleet::{Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
-use crate::listeners::{BindError, Listener, bind_all, without_number};
+use crate::identity;
+use crate::lanes::Lanes;
+use crate::listeners::{BindError, Listener, Terms, bind_all, without_number};
 use crate::notice::Notice;
+use crate::pidfile::{Pidfile, PidfileError};
 
 /// What the workers of a configuration run. The facade knows, since it knows the handlers.
 #[derive(Clone, Debug)]
@@ -50,6 +59,12 @@ impl From<Problems> for Refusal {
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Problems(vec![problem]).into()
+    }
+}
+
+impl From<PidfileError> for Refusal {
+    fn from(error: PidfileError) -> Self {
+        error.to_string().into()
     }
 }
 
@@ -100,17 +115,52 @@ pub type Resolve = Box<dyn Fn(&App) -> Result<Launch, Problems>>;
 #[derive(Debug)]
 pub(crate) struct Resources {
     pub(crate) settings: Settings,
+    /// The same for people, with where each value came from.
+    pub(crate) shown: Vec<Shown>,
     /// The settings as the workers read them.
     pub(crate) handoff: OwnedFd,
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
+    pub(crate) log: ErrorLog,
+    /// Where the master answers, if it shall.
+    pub(crate) control: Option<Rc<HeldSocket>>,
     pub(crate) image: Image,
     /// The image's file, where a reload opens it anew.
     pub(crate) file: Option<PathBuf>,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
     pub(crate) args: Option<Vec<CString>>,
+    /// Who workers are; `None`: who the master is.
+    pub(crate) identity: Option<Identity>,
+    /// Where they work.
+    pub(crate) directory: Option<Rc<Directory>>,
+    /// With `reuse_port`.
+    pub(crate) lanes: Option<Rc<Lanes>>,
+}
+
+/// What a configuration is loaded into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) own: &'a OwnProgram,
+    pub(crate) home: &'a Home,
+    /// As the master found it.
+    pub(crate) standard_error: BorrowedFd<'a>,
+    /// The sockets there are.
+    pub(crate) sockets: &'a Endowment,
+    /// The generation in force; `None` before the first.
+    pub(crate) present: Option<&'a Resources>,
+    /// An older master serves beside this one.
+    pub(crate) has_parent: bool,
+}
+
+/// The name of a file (pidfile, control socket) that is one master's alone. As long as the parent lives, that has the name.
+pub(crate) fn name_beside_parent(path: Option<&Path>, has_parent: bool) -> Option<PathBuf> {
+    let mut name = path?.as_os_str().to_owned();
+    if has_parent {
+        name.push(".2");
+    }
+    Some(name.into())
 }
 
 /// Where the master's own program was when it started. Read once: after an upgrade on disk the link names a deleted file.
@@ -135,22 +185,24 @@ impl OwnProgram {
 }
 
 impl Resources {
-    /// Reads, checks, binds what is new, opens the program. `present`: the sockets there are; `at_start`: no generation was
-    /// loaded yet.
-    pub(crate) fn load(
-        invocation: &Invocation,
-        resolve: &Resolve,
-        own: &OwnProgram,
-        present: &Endowment,
-        at_start: bool,
-    ) -> Result<Self, Refusal> {
+    /// Reads, checks, opens log and program, binds what is new.
+    pub(crate) fn load(invocation: &Invocation, resolve: &Resolve, around: &Around<'_>) -> Result<Self, Refusal> {
         let loaded = invocation.load()?;
-        let settings = loaded.settings;
+        let identity = identity::resolve(&loaded.settings, &loaded.origins)?;
+        let directory = directory(around.home, &loaded)?;
+        let back = around.present.and_then(|present| present.directory.as_deref());
+        let _visit = visit(directory.as_deref(), back).map_err(|error| no_directory(&loaded, &error))?;
+        let log = ErrorLog::open(&loaded, around.standard_error)?;
+        let shown = loaded.shown();
+        let mut settings = loaded.settings;
+        if let Some(path) = name_beside_parent(settings.pidfile.as_deref(), around.has_parent) {
+            Pidfile::check(&path)?; // the one that is ours already passes
+        }
         let launch = resolve(&settings.app)?;
         let (path, args) = match &launch.program {
             Program::ThisImage if !Path::new(SELF).exists() => return Err(NO_PROC.into()),
             Program::ThisImage => (PathBuf::from(SELF), None),
-            Program::ThisFile => (own.0.clone().ok_or(NO_PROC)?, None),
+            Program::ThisFile => (around.own.0.clone().ok_or(NO_PROC)?, None),
             Program::Command(words) => {
                 let path = look_up(&words[0]);
                 let path = path.ok_or_else(|| settings.app.problem("command", &not_found(&words[0])))?;
@@ -161,18 +213,72 @@ impl Resources {
             let text = format!("cannot run {}: {}", path.display(), without_number(&error));
             if args.is_some() { settings.app.problem("command", &text).into() } else { Refusal::from(text) }
         })?;
+        settings.name_for_syslog(&launch.name);
         let handoff = sealed_memfd("rustcorn-settings", settings.to_toml().as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
-        let file = (launch.program != Program::ThisImage).then_some(path);
+        // As it is seen from here, which with `chdir` is another place than the start.
+        let file = (launch.program != Program::ThisImage).then(|| std::path::absolute(&path).unwrap_or(path));
         // Last, since it is the only step others can see.
-        let admin_bind = settings.admin_bind.as_slice();
-        let admin = bind_all(admin_bind, &present.admin, ADMIN_BACKLOG, "--admin-bind", at_start)?.pop();
-        let listeners = if present.activated {
-            present.sockets.clone()
+        let at_start = around.present.is_none();
+        let access = access(&settings, identity.as_ref());
+        let terms = Terms { backlog: ADMIN_BACKLOG, access, lanes: None, flag: "--admin-bind", at_start };
+        let admin = bind_all(settings.admin_bind.as_slice(), &around.sockets.admin, &terms)?.pop();
+        let control = name_beside_parent(settings.control_socket.as_deref(), around.has_parent);
+        let mode = settings.control_socket_mode;
+        let present = around.present.and_then(|of| of.control.as_ref());
+        let control = control.map(|path| control::socket::bind(&path, mode, present)).transpose()?;
+        let listeners = if around.sockets.activated {
+            around.sockets.sockets.clone()
         } else {
-            bind_all(&settings.bind, &present.sockets, settings.backlog, "--bind", at_start)?
+            let lanes = settings.reuse_port.then_some(settings.workers);
+            let terms = Terms { backlog: settings.backlog, access, lanes, flag: "--bind", at_start };
+            bind_all(&settings.bind, &around.sockets.sockets, &terms)?
         };
-        Ok(Self { settings, handoff, listeners, admin, image, file, name: launch.name, args })
+        let lanes = match listeners.iter().map(|listener| listener.sockets().len()).max() {
+            Some(count) if count > 1 => {
+                let made = Lanes::new(count);
+                Some(made.map_err(|error| format!("cannot make the table of reuse_port: {}", without_number(&error)))?)
+            }
+            _ => None,
+        };
+        let name = launch.name;
+        Ok(Self {
+            settings,
+            shown,
+            handoff,
+            listeners,
+            admin,
+            control,
+            log,
+            image,
+            file,
+            name,
+            args,
+            identity,
+            directory,
+            lanes,
+        })
+    }
+
+    /// In process titles.
+    pub(crate) fn title(&self) -> &str {
+        if self.settings.proc_name.is_empty() { &self.name } else { &self.settings.proc_name }
+    }
+
+    /// In what its processes differ from the master.
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        Attributes {
+            identity: self.identity.as_ref(),
+            directory: self.directory.as_deref(),
+            umask: self.settings.umask,
+            stdio: [None; 3],
+        }
+    }
+
+    /// Gives the files of unix sockets that were there before the permissions of this configuration.
+    pub(crate) fn set_access(&self) -> impl Iterator<Item = (&Listener, io::Result<()>)> {
+        let access = access(&self.settings, self.identity.as_ref());
+        self.listeners.iter().chain(&self.admin).map(move |listener| (&**listener, listener.set_access(access)))
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -211,9 +317,39 @@ impl Resources {
         }
     }
 
+    pub(crate) fn say_control(&self) {
+        if let Some(control) = &self.control {
+            Notice::ControlListening { path: control.path().display().to_string() }.say();
+        }
+    }
+
     pub(crate) fn urls(&self) -> Vec<String> {
         self.listeners.iter().map(|listener| listener.url().to_owned()).collect()
     }
+}
+
+/// Who may connect to unix sockets. With gunicorn's umask of 0 that is everybody, so here 0660 is the default: the user, and a
+/// group to which a proxy can belong.
+fn access(settings: &Settings, identity: Option<&Identity>) -> Access {
+    let by_umask = settings.umask.map(|mask| 0o777 & !mask);
+    let mode = settings.socket_mode.or(by_umask).unwrap_or(0o660);
+    Access { mode, owner: identity.map(|identity| (identity.uid, identity.gid)) }
+}
+
+fn directory(home: &Home, loaded: &Loaded) -> Result<Option<Rc<Directory>>, Refusal> {
+    home.directory(loaded.settings.chdir.as_deref()).map_err(|error| no_directory(loaded, &error))
+}
+
+fn no_directory(loaded: &Loaded, error: &io::Error) -> Refusal {
+    let path = loaded.settings.chdir.as_deref().unwrap_or(Path::new("."));
+    let text = format!("cannot work in {}: {}; name a directory that is there", path.display(), without_number(error));
+    Problem::new(loaded.origins.get("chdir"), "chdir", &text).into()
+}
+
+/// What `--check-config` looks at besides the values: what only this machine can tell.
+pub(crate) fn check(loaded: &Loaded) -> Result<(), Refusal> {
+    identity::resolve(&loaded.settings, &loaded.origins)?;
+    directory(&Home::find(), loaded).map(drop)
 }
 
 /// The file of a command: as it is if it has a slash, else the first executable of that name in `PATH` (execvp(3)).
@@ -238,23 +374,4 @@ fn not_found(word: &str) -> String {
 /// A string for exec. A zero byte cannot be in one; TOML and the environment do not let one through.
 pub(crate) fn c_string(bytes: &[u8]) -> CString {
     CString::new(bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>()).expect("zero bytes were left out")
-}
-
-/// The environment for workers: the master's, less what was meant for the master alone.
-pub(crate) fn environment() -> Vec<CString> {
-    environment_without(&notify::VARIABLES)
-}
-
-/// The environment for a new master: what this one was given, less what it got for itself.
-pub(crate) fn heirs_environment() -> Vec<CString> {
-    // The old one's pid is in it. How often to give a sign of life is in the heritage.
-    environment_without(&["WATCHDOG_PID", "WATCHDOG_USEC"])
-}
-
-fn environment_without(these: &[&str]) -> Vec<CString> {
-    let own = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RUSTCORN_HANDOFF"];
-    std::env::vars_os()
-        .filter(|(name, _)| !own.iter().chain(these).any(|own| name == own))
-        .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
-        .collect()
 }

@@ -2,38 +2,55 @@
 
 mod admin;
 mod children;
+mod commit;
+mod control;
 mod dev;
+mod environment;
+mod error_log;
 mod generation;
+mod home;
 mod manager;
+mod metrics;
+mod oom;
 mod process;
+mod promotion;
+mod start;
 mod succession;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustcorn_config::Invocation;
-use rustcorn_scoreboard::{Board, Counts, Figures, State};
+use rustcorn_scoreboard::{Board, Counts, Figures};
 use rustcorn_sys::clock::time_of_day;
-use rustcorn_sys::fd::{has_terminal, raise_descriptor_limit, wait_readable};
-use rustcorn_sys::log;
+use rustcorn_sys::daemon::Detached;
+use rustcorn_sys::fd::{Interest, has_terminal, raise_descriptor_limit, wait_ready};
+use rustcorn_sys::log::{self, file, syslog};
 use rustcorn_sys::signal::Signals;
+use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
 
+use crate::control::Control;
 use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
-use crate::heritage::{Beginning, Endowment, Heritage};
+use crate::heritage::{Beginning, Endowment};
 use crate::listeners::without_number;
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, News, Statsd, Trouble};
+use crate::pidfile::Pidfile;
 use admin::AdminSeat;
 use children::Children;
 use dev::Watching;
 use generation::OwnProgram;
+use generation::{Around, name_beside_parent};
 pub use generation::{Launch, Program, Resolve};
-pub(crate) use generation::{Refusal, Resources};
+pub(crate) use generation::{Refusal, Resources, check};
+use home::Home;
 use manager::Manager;
+use metrics::Metrics;
+use oom::Oom;
 use process::Nursery;
 use succession::Succession;
 
@@ -45,11 +62,17 @@ pub(crate) struct OsWorld {
     invocation: Invocation,
     resolve: Resolve,
     own: OwnProgram,
+    home: Home,
+    /// As it was at the start; of a daemon, which leaves that, nowhere.
+    standard_error: OwnedFd,
     signals: Signals,
     board: Board,
     nursery: Nursery,
     children: Children,
+    oom: Oom,
     admin: AdminSeat,
+    control: Control,
+    started: Monotonic,
     /// Whether the admin address is answered by this master; another one may do it.
     serves_admin: bool,
     succession: Succession,
@@ -67,78 +90,14 @@ pub(crate) struct OsWorld {
     watching: Option<Watching>,
     /// What the statsd server was told of.
     told: (Counts, Figures),
-}
-
-struct Metrics {
-    statsd: Statsd,
-    due: Monotonic,
+    pidfile: Option<Pidfile>,
+    /// Where ps(1) finds the master's name.
+    title: Option<Title>,
+    /// With `daemon`.
+    daemon: Option<Rc<Detached>>,
 }
 
 impl OsWorld {
-    /// Listens to signals, binds, opens the program: all that can fail before the first worker.
-    pub(crate) fn start(
-        invocation: Invocation,
-        resolve: Resolve,
-        beginning: Beginning,
-    ) -> Result<(Self, Plan, Birth), Refusal> {
-        let Beginning { endowment, parent, generation, watchdog } = beginning;
-        let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {}", without_number(&error));
-        let signals = Signals::listen().map_err(cannot("listen to signals"))?;
-        let succession = Succession::new(parent).map_err(cannot("open the working directory"))?;
-        let own = OwnProgram::find(invocation.program().as_ref());
-        // A pipe and a pidfd for each worker; the usual limit is reached by 500.
-        complain(raise_descriptor_limit().map(drop), || "raise the limit of open files".to_owned());
-        let first = generation.unwrap_or(Generation(1));
-        let loaded = Resources::load(&invocation, &resolve, &own, &endowment, true);
-        let resources = loaded.inspect_err(|refusal| succession.fail(&refusal.to_string()))?;
-        let birth = Birth {
-            generation: first,
-            has_parent: succession.has_parent(),
-            foreign_sockets: endowment.activated,
-            has_terminal: has_terminal(),
-            is_init: Pid::this().as_raw() == 1,
-        };
-        let plan = resources.plan();
-        let board = Board::create().map_err(cannot("make the shared memory for the workers' counters"))?;
-        board.sign_in(Pid::this(), time_of_day());
-        let nursery = Nursery::new().map_err(cannot("make a pipe"))?;
-        log::describe_process(vec![("role".into(), "master".into())]);
-        log::say_panics();
-        log::set_format(resources.settings.log_format);
-        log::set_level(resources.settings.loglevel);
-        log::count_with(log_counts::count);
-        Notice::Starting { version: env!("CARGO_PKG_VERSION") }.say();
-        Notice::Listening { addresses: resources.urls() }.say();
-        let (app, workers, threads) = (resources.name.clone(), plan.workers, resources.settings.threads);
-        Notice::UsingWorker { app, workers, threads }.say();
-        resources.say_admin();
-        let mut world = Self {
-            invocation,
-            resolve,
-            own,
-            signals,
-            board,
-            nursery,
-            children: Children::default(),
-            admin: AdminSeat::default(),
-            serves_admin: !birth.has_parent,
-            succession,
-            manager: Manager::from_env(watchdog),
-            watchdog,
-            activated: birth.foreign_sockets,
-            generations: BTreeMap::from([(first, resources)]),
-            in_force: first,
-            answers: vec![Event::Tick],
-            metrics: None,
-            watching: None,
-            told: Default::default(),
-        };
-        world.start_metrics();
-        world.want_admin();
-        world.watch_files();
-        Ok((world, plan, birth))
-    }
-
     pub(crate) fn now(&self) -> Monotonic {
         Monotonic::now()
     }
@@ -148,15 +107,16 @@ impl OsWorld {
         let now = self.now();
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
         let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
+        let others = [self.admin.next_deadline(now), self.control.next_deadline(now), self.manager.next_deadline()];
         let look = self.watching.as_ref().and_then(Watching::next_look);
-        let others = [self.admin.next_deadline(now), self.manager.next_deadline(), look];
-        let due = [deadline, pulse, metrics].into_iter().chain(others).flatten().min();
+        let due = [deadline, pulse, metrics, look].into_iter().chain(others).flatten().min();
         let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
         let processes = self.children.descriptors().chain(self.admin.descriptors());
         let processes = processes.chain(self.succession.descriptors());
         let processes = processes.chain(self.watching.as_ref().and_then(Watching::descriptor));
-        let watched: Vec<_> = [self.signals.as_fd()].into_iter().chain(processes).collect();
-        wait_readable(&watched, patience)?;
+        let watched = [self.signals.as_fd()].into_iter().chain(processes).map(|fd| (fd, Interest::Readable));
+        let watched: Vec<_> = watched.chain(self.control.descriptors(self.control_socket())).collect();
+        wait_ready(&watched, patience)?;
         self.board.beat(self.now());
 
         // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
@@ -167,28 +127,41 @@ impl OsWorld {
         events.extend(self.children.messages());
         events.extend(self.succession.news());
         let mut last_words = Vec::new();
-        let other = |pid, exit| {
+        let other = |pid, exit, oom: &mut Oom| {
             if let Some(words) = self.succession.ended(pid, exit) {
                 last_words = words;
-            } else if !self.admin.ended(pid, exit) {
+            } else if !self.admin.ended(pid, exit, oom) {
+                let _ = oom.fate(exit, false, Monotonic::now()); // a victim, too, if it was one
                 Notice::ReapedStranger { pid }.say();
             }
         };
-        events.extend(self.children.exits(&self.board, other)?);
+        events.extend(self.children.exits(&self.board, &mut self.oom, other)?);
         if !last_words.is_empty() {
             self.own_files();
         }
         events.extend(last_words);
+        self.answer_for_logs();
         while let Some(sig) = self.signals.next()? {
             events.push(Event::Signal(sig));
         }
-        let now = self.now();
+        let (now, socket) = (self.now(), self.generations.get(&self.in_force).and_then(|of| of.control.as_deref()));
+        events.extend(self.control.tend(now, socket));
         events.extend(self.watching.as_mut().and_then(|watching| watching.tend(now)));
         events.push(Event::Tick);
+        self.oom.look_if_due(self.now());
         self.tend_admin();
         self.manager.tend(self.now());
         self.send_metrics_if_due();
         Ok(events)
+    }
+
+    /// A worker serves. For a daemon that is the end of its start: whoever called it is told, and left.
+    pub(crate) fn serves(&self) {
+        if let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.is_awaited()) {
+            let logs = self.in_force().is_some_and(|resources| resources.log.has_file());
+            complain(daemon.leave_terminal(!logs), || "leave the terminal".to_owned());
+            daemon.tell(0);
+        }
     }
 
     /// Lets readers of the scoreboard know what the policy knows.
@@ -215,19 +188,21 @@ impl OsWorld {
                     complain(listener.shut_down(), || format!("stop listening at {}", listener.url()));
                 }
             }
+            Action::ReopenLogs => self.reopen_logs(),
             Action::Measure => self.answers.push(self.children.sizes()),
             Action::StartHeir(generation) => self.start_heir(generation),
             Action::SignalHeir(sig) => {
                 complain(self.succession.signal_heir(sig), || format!("send {sig} to the new master"));
             }
             Action::TellParent(report) => self.succession.tell_parent(&report),
-            Action::Promote => self.own_files(),
+            Action::Promote => self.promote(),
             Action::ServeAdmin(serves) => {
                 if std::mem::replace(&mut self.serves_admin, serves) != serves {
                     self.want_admin();
                 }
             }
             Action::Notify(status) => self.manager.notify(self.now(), status),
+            Action::Answer(ticket, outcome) => self.answer(ticket, &outcome),
             Action::Say(notice) => self.with_details(notice).say(),
             Action::Exit(code) => {
                 self.finish_metrics();
@@ -253,7 +228,15 @@ impl OsWorld {
     }
 
     fn load(&mut self, generation: Generation) {
-        let loaded = Resources::load(&self.invocation, &self.resolve, &self.own, &self.endowment(), false);
+        let around = Around {
+            own: &self.own,
+            home: &self.home,
+            standard_error: self.standard_error.as_fd(),
+            sockets: &self.endowment(),
+            present: self.in_force(),
+            has_parent: self.succession.has_parent(),
+        };
+        let loaded = Resources::load(&self.invocation, &self.resolve, &around);
         self.answers.push(Event::Loaded(match loaded {
             Ok(resources) => {
                 let plan = resources.plan();
@@ -264,31 +247,9 @@ impl OsWorld {
         }));
     }
 
-    fn start_heir(&mut self, generation: Generation) {
-        let endowment = self.endowment();
-        let heritage = Heritage::new(generation, &endowment, self.watchdog);
-        let started = self.own.open().and_then(|image| {
-            let (invocation, nursery) = (&self.invocation, &self.nursery);
-            let heir = self.succession.start_heir(invocation, &image, &heritage, &endowment, nursery);
-            heir.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
-        });
-        self.own_files();
-        self.answers.push(match started {
-            Ok(pid) => Event::HeirSpawned(pid),
-            Err(reason) => Event::HeirGone(Fate::NotStarted(reason), None),
-        });
-    }
-
     /// The sockets in use.
     fn endowment(&self) -> Endowment {
         self.in_force().map(|resources| resources.endowment(self.activated)).unwrap_or_default()
-    }
-
-    /// The files of unix sockets are removed in the end by the last master that uses them.
-    fn own_files(&self) {
-        for listener in self.generations.values().flat_map(Resources::sockets) {
-            listener.own_file(self.succession.is_alone());
-        }
     }
 
     /// There shall be an admin process if the settings say so and no other master has one.
@@ -323,99 +284,6 @@ impl OsWorld {
         }
     }
 
-    fn commit(&mut self, generation: Generation) {
-        let old = self.generations.remove(&self.in_force);
-        self.in_force = generation;
-        let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
-        let changes = old.settings.changes(&new.settings);
-        log::set_format(new.settings.log_format);
-        for change in &changes {
-            Notice::SettingChanged { change: change.to_string() }.say();
-        }
-        let changed = |keys: &[&str]| changes.iter().any(|change| keys.contains(&change.key.as_str()));
-        if changed(&["bind"]) {
-            Notice::Listening { addresses: new.urls() }.say();
-        }
-        if changed(&["backlog"]) {
-            for listener in &new.listeners {
-                complain(listener.set_backlog(new.settings.backlog), || {
-                    format!("set the backlog of {}", listener.url())
-                });
-            }
-        }
-        log::set_level(new.settings.loglevel);
-        if !admin::is_same(&old, new) {
-            if changed(&["admin_bind"]) {
-                new.say_admin();
-            }
-            self.want_admin();
-        }
-        if changed(&["statsd_host", "statsd_prefix", "dogstatsd_tags", "statsd_interval"]) {
-            self.finish_metrics(); // what was counted so far goes where it was configured to go
-            self.start_metrics();
-        }
-        self.watch_files();
-        // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
-    }
-
-    fn watch_files(&mut self) {
-        let (now, old) = (self.now(), self.watching.take());
-        let config = self.invocation.file();
-        self.watching = self.in_force().and_then(|resources| Watching::follow(old, now, config, resources));
-    }
-
-    fn start_metrics(&mut self) {
-        let statsd = self.in_force().and_then(|resources| Statsd::new(&resources.settings));
-        self.metrics = statsd.map(|statsd| Metrics { due: self.now() + statsd.interval(), statsd });
-    }
-
-    fn send_metrics_if_due(&mut self) {
-        let now = self.now();
-        if self.metrics.as_ref().is_none_or(|metrics| now < metrics.due) {
-            return;
-        }
-        let (news, gauges) = self.news();
-        if let Some(metrics) = &mut self.metrics {
-            metrics.due = now + metrics.statsd.interval();
-            report(metrics.statsd.flush(&news, &gauges, now));
-        }
-    }
-
-    /// The last metrics this server gets, with a little more patience.
-    fn finish_metrics(&mut self) {
-        let now = self.now();
-        if let Some(metrics) = self.metrics.take() {
-            let (news, gauges) = self.news();
-            report(metrics.statsd.finish(&news, &gauges, now));
-        }
-    }
-
-    /// What happened since the last time this was asked.
-    fn news(&mut self) -> (News, Gauges) {
-        self.board.publish_log(log_counts::lines());
-        let now = self.board.snapshot().expect("nobody else folds");
-        let (counts, figures) = std::mem::replace(&mut self.told, (now.totals, now.figures));
-        let news = News {
-            counts: self.told.0.since(&counts),
-            restarts: std::array::from_fn(|cause| now.figures.restarts[cause] - figures.restarts[cause]),
-            recycles: std::array::from_fn(|limit| now.figures.recycles[limit] - figures.recycles[limit]),
-            reloads_ok: now.figures.reloads_ok - figures.reloads_ok,
-            reloads_failed: now.figures.reloads_failed - figures.reloads_failed,
-        };
-        let vitals = || now.seats.iter().map(|seat| &seat.vitals);
-        let asked = self.in_force().filter(|resources| resources.settings.enable_backlog_metric);
-        let gauges = Gauges {
-            workers: self.children.active(),
-            ready: vitals().filter(|vitals| vitals.state == State::Ready).count(),
-            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
-            target: now.figures.target,
-            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
-            connections: vitals().map(|vitals| vitals.connections).sum(),
-            backlog: asked.and_then(Resources::backlog),
-        };
-        (news, gauges)
-    }
-
     /// What only the scoreboard knows.
     fn with_details(&self, notice: Notice) -> Notice {
         match notice {
@@ -428,12 +296,6 @@ impl OsWorld {
             }
             other => other,
         }
-    }
-}
-
-fn report(trouble: Option<Trouble>) {
-    if let Some(Trouble { to, error, lost }) = trouble {
-        Notice::StatsdTrouble { to, error, lost }.say();
     }
 }
 

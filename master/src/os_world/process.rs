@@ -5,12 +5,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
-use rustcorn_sys::spawn::{Child, Command, Exit, Image, Kin, spawn};
+use rustcorn_sys::signal::Sig;
+use rustcorn_sys::spawn::{Attributes, Child, Command, Exit, Image, Kin, spawn};
 
-use super::generation::{c_string, environment};
+use super::error_log::LogChannel;
+use super::generation::c_string;
 use crate::fleet::Fate;
-use crate::listeners::Listener;
+use crate::lanes::Seat;
+use crate::listeners::{Listener, without_number};
 
 /// A process with the pipe on which it tells how its boot ended.
 #[derive(Debug)]
@@ -22,6 +26,14 @@ pub(super) struct Process {
     /// Why it will end, in its own words.
     pub(super) reason: Option<String>,
     pub(super) leaving: bool,
+    /// It has served as much as it shall.
+    pub(super) spent: bool,
+    /// With `reuse_port`: its lane.
+    pub(super) seat: Option<Seat>,
+    /// It was sent a SIGKILL.
+    pub(super) killed: bool,
+    /// An heir opens a log of its own.
+    pub(super) log: Option<LogChannel>,
 }
 
 /// What a process says on its pipe.
@@ -44,12 +56,22 @@ pub(super) struct Gift<'a> {
     pub(super) who: String,
     /// Descriptors by the name that the handoff has for them.
     pub(super) fds: &'a [(&'a str, BorrowedFd<'a>)],
+    /// Standard error.
+    pub(super) log: BorrowedFd<'a>,
+    /// Whether that is standard output, too.
+    pub(super) capture_output: bool,
     /// The handoff's words after them.
     pub(super) what: String,
     pub(super) kin: Kin,
-    /// Its working directory and its environment less the handoff; `None`: as all children have them.
-    pub(super) setting: Option<(BorrowedFd<'a>, Vec<CString>)>,
+    /// In what it differs from the master.
+    pub(super) attributes: Attributes<'a>,
+    /// Its environment less the handoff.
+    pub(super) env: Vec<CString>,
 }
+
+/// They mean something to a master alone, and are sent to all by a terminal or by mistake (USR1 by the master itself, which may
+/// find one that cannot hear it yet). The first is ignored by an heir only if it was by its parent (nohup).
+const NOT_FOR_THEM: [Sig; 6] = [Sig::Hup, Sig::Ttin, Sig::Ttou, Sig::Usr1, Sig::Usr2, Sig::Winch];
 
 /// What all processes are given.
 #[derive(Debug)]
@@ -57,44 +79,60 @@ pub(super) struct Nursery {
     /// They notice by its end-of-file that the master is gone: its only writer is this process.
     lifeline: OwnedFd,
     _never_written: OwnedFd,
-    environment: Vec<CString>,
+    /// The master is a daemon: nobody reads what its children write to a terminal that was there at the start.
+    daemon: Option<Rc<Detached>>,
 }
 
 impl Nursery {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(daemon: Option<Rc<Detached>>) -> io::Result<Self> {
         let (lifeline, never_written) = pipe()?;
-        Ok(Self { lifeline, _never_written: never_written, environment: environment() })
+        Ok(Self { lifeline, _never_written: never_written, daemon })
     }
 
     pub(super) fn spawn(&self, gift: &Gift<'_>) -> io::Result<Process> {
         let (pipe, ready) = pipe()?;
         set_nonblocking(pipe.as_fd())?;
-        let mut fds: Vec<BorrowedFd<'_>> = gift.listeners.iter().map(|listener| listener.as_fd()).collect();
-        let listeners = fds.len();
+        let mut fds: Vec<BorrowedFd<'_>> = gift.listeners.iter().flat_map(|listener| listener.sockets()).collect();
+        let sockets = fds.len();
         let mut handoff = format!("RUSTCORN_HANDOFF=v=1 {}", gift.who);
-        for (name, fd) in [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())].iter().chain(gift.fds) {
+        let (log, taker) = (gift.kin == Kin::Ward).then(|| LogChannel::new(gift.log)).transpose()?.unzip();
+        let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())];
+        let taker = taker.iter().map(|taker| ("log", taker.as_fd()));
+        for (name, fd) in own.into_iter().chain(taker).chain(gift.fds.iter().copied()) {
             handoff += &format!(" {name}={}", 3 + fds.len());
-            fds.push(*fd);
+            fds.push(fd);
         }
-        let names: Vec<String> = (0..listeners).map(|number| format!("listener-{number}")).collect();
+        let named =
+            |(number, listener): (usize, &Rc<Listener>)| vec![format!("listener-{number}"); listener.sockets().len()];
+        let names: Vec<String> = gift.listeners.iter().enumerate().flat_map(named).collect();
         let own =
-            [format!("LISTEN_FDS={listeners}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
-        let (folder, mut env) = match &gift.setting {
-            Some((folder, environment)) => (Some(*folder), environment.clone()),
-            None => (None, self.environment.clone()),
-        };
+            [format!("LISTEN_FDS={sockets}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
+        let mut env = gift.env.clone();
         env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
-        let command = Command {
+        // Standard error is the log. A daemon has left the terminal, so its children do not begin there either.
+        let nowhere = self.daemon.as_ref().map(|daemon| daemon.null());
+        let stdout = if gift.capture_output { Some(gift.log) } else { nowhere };
+        let child = spawn(&Command {
             image: gift.image,
             args: gift.args,
             env: &env,
             fds: &fds,
             kin: gift.kin,
-            folder,
+            ignored: if gift.kin == Kin::Ward { &NOT_FOR_THEM } else { &NOT_FOR_THEM[1..] },
             report: ready.as_fd(),
-        };
-        let child = spawn(&command)?;
-        Ok(Process { child, pipe: Some(pipe), partial: Vec::new(), reason: None, leaving: false })
+            attributes: Attributes { stdio: [nowhere, stdout, Some(gift.log)], ..gift.attributes },
+        })?;
+        Ok(Process {
+            child,
+            pipe: Some(pipe),
+            partial: Vec::new(),
+            reason: None,
+            leaving: false,
+            spent: false,
+            seat: None,
+            killed: false,
+            log,
+        })
     }
 }
 
@@ -102,6 +140,20 @@ impl Process {
     /// What to wait for: its end, and its messages.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [self.child.handle.as_fd()].into_iter().chain(self.pipe.as_ref().map(AsFd::as_fd))
+    }
+
+    /// It was told to go, or goes by itself.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        if let Some(seat) = &self.seat {
+            seat.leave();
+        }
+    }
+
+    /// Sends it a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
+    pub(super) fn signal(&mut self, sig: Sig) -> io::Result<()> {
+        self.killed |= sig == Sig::Kill;
+        self.child.handle.send(sig)
     }
 
     /// Takes what it said meanwhile.
@@ -125,14 +177,26 @@ impl Process {
             let line: Vec<u8> = self.partial.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line[..end]);
             match line.split_once('=') {
-                Some(("READY", "1")) => words.push(Word::Ready),
+                Some(("READY", "1")) => {
+                    if let Some(seat) = self.seat.as_ref().filter(|_| !self.leaving) {
+                        seat.serve();
+                    }
+                    words.push(Word::Ready);
+                }
                 Some(("LEAVING", "1")) => {
-                    self.leaving = true;
+                    self.leave();
                     words.push(Word::Leaving);
                 }
-                Some(("SPENT", "1")) => words.push(Word::Spent),
+                Some(("SPENT", "1")) => {
+                    self.spent = true;
+                    words.push(Word::Spent);
+                }
+                Some(("LOG", "taken")) => self.log.iter_mut().for_each(LogChannel::taken),
+                Some(("LOG", "reopen")) => self.log.iter_mut().for_each(LogChannel::asked),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
-                Some(("EXEC", errno)) => self.reason = Some(exec_failed(errno)),
+                Some((step @ ("EXEC" | "DIRECTORY" | "USER" | "STDIO"), errno)) => {
+                    self.reason = Some(spawn_failed(step, errno));
+                }
                 _ => {} // a newer worker may say more than we know
             }
         }
@@ -150,8 +214,15 @@ pub(super) const fn fate(exit: Exit) -> Fate {
     }
 }
 
-fn exec_failed(errno: &str) -> String {
+/// What a child said that never came to be the program.
+fn spawn_failed(step: &str, errno: &str) -> String {
     let error =
-        errno.parse().map_or_else(|_| errno.to_owned(), |errno| io::Error::from_raw_os_error(errno).to_string());
-    format!("the program cannot be executed: {error}")
+        errno.parse().map_or_else(|_| errno.to_owned(), |errno| without_number(&io::Error::from_raw_os_error(errno)));
+    let what = match step {
+        "DIRECTORY" => "its directory (chdir) cannot be entered",
+        "USER" => "it cannot become the configured user and group",
+        "STDIO" => "it cannot be detached from the terminal",
+        _ => "the program cannot be executed",
+    };
+    format!("{what}: {error}")
 }

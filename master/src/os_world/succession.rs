@@ -2,34 +2,33 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use rustcorn_config::Invocation;
 use rustcorn_sys::Pid;
-use rustcorn_sys::fd::{sealed_memfd, working_directory};
+use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::signal::Sig;
-use rustcorn_sys::spawn::{Exit, Image, Kin};
+use rustcorn_sys::spawn::{Attributes, Exit, Image, Kin};
 
-use super::generation::{c_string, heirs_environment};
-use super::process::{Gift, Nursery, Process, Word, fate};
-use crate::fleet::{Event, Report};
-use crate::heritage::{Endowment, Heritage, Parent};
+use super::OsWorld;
+use super::environment::heirs_environment;
+use super::generation::c_string;
+use super::process::{Gift, Process, Word, fate};
+use crate::fleet::{Event, Fate, Generation, Report};
+use crate::heritage::{Heritage, Parent};
+use crate::listeners::without_number;
 
 /// The masters before and after this one.
 #[derive(Debug)]
 pub(super) struct Succession {
     parent: Option<Parent>,
     heir: Option<Process>,
-    /// Where this master was started: the heir's relative paths mean the same.
-    folder: OwnedFd,
 }
 
 impl Succession {
-    /// To be called before the working directory is changed.
-    pub(super) fn new(parent: Option<Parent>) -> io::Result<Self> {
-        Ok(Self { parent, heir: None, folder: working_directory()? })
+    pub(super) const fn new(parent: Option<Parent>) -> Self {
+        Self { parent, heir: None }
     }
 
     pub(super) const fn has_parent(&self) -> bool {
@@ -65,33 +64,6 @@ impl Succession {
         Some(events)
     }
 
-    /// Starts a new master in the way this one was started, and leaves it the sockets.
-    pub(super) fn start_heir(
-        &mut self,
-        invocation: &Invocation,
-        image: &Image,
-        heritage: &Heritage,
-        endowment: &Endowment,
-        nursery: &Nursery,
-    ) -> io::Result<Pid> {
-        let args: Vec<CString> = invocation.args().iter().map(|arg| c_string(arg.as_bytes())).collect();
-        let heritage = sealed_memfd("rustcorn-heritage", heritage.to_text().as_bytes())?;
-        let listeners: Vec<_> = endowment.sockets.iter().chain(&endowment.admin).map(Rc::clone).collect();
-        let process = nursery.spawn(&Gift {
-            image,
-            args: &args,
-            listeners: &listeners,
-            who: "role=master".to_owned(),
-            fds: &[("heritage", heritage.as_fd())],
-            what: String::new(),
-            kin: Kin::Heir,
-            setting: Some((self.folder.as_fd(), heirs_environment())),
-        })?;
-        let pid = process.child.pid;
-        self.heir = Some(process);
-        Ok(pid)
-    }
-
     pub(super) fn signal_heir(&self, sig: Sig) -> io::Result<()> {
         self.heir.as_ref().map_or(Ok(()), |heir| heir.child.handle.send(sig))
     }
@@ -105,6 +77,46 @@ impl Succession {
         if let Some(parent) = &self.parent {
             parent.tell(report);
         }
+    }
+}
+
+impl OsWorld {
+    pub(super) fn start_heir(&mut self, generation: Generation) {
+        let started = self.own.open().and_then(|image| {
+            let spawned = self.spawn_heir(generation, &image);
+            spawned.map_err(|error| format!("the system refused to start a process: {}", without_number(&error)))
+        });
+        self.answers.push(match started {
+            Ok(heir) => {
+                let pid = heir.child.pid;
+                self.succession.heir = Some(heir);
+                self.own_files();
+                Event::HeirSpawned(pid)
+            }
+            Err(reason) => Event::HeirGone(Fate::NotStarted(reason), None),
+        });
+    }
+
+    /// In the way this master was started: the same arguments, directory, user and standard error. It is left the sockets.
+    fn spawn_heir(&self, generation: Generation, image: &Image) -> io::Result<Process> {
+        let endowment = self.endowment();
+        let heritage = Heritage::new(generation, &endowment, self.watchdog);
+        let heritage = sealed_memfd("rustcorn-heritage", heritage.to_text().as_bytes())?;
+        let args: Vec<CString> = self.invocation.args().iter().map(|arg| c_string(arg.as_bytes())).collect();
+        let listeners: Vec<_> = endowment.sockets.iter().chain(&endowment.admin).map(Rc::clone).collect();
+        self.nursery.spawn(&Gift {
+            image,
+            args: &args,
+            listeners: &listeners,
+            who: "role=master".to_owned(),
+            fds: &[("heritage", heritage.as_fd())],
+            log: self.standard_error.as_fd(),
+            capture_output: false,
+            what: String::new(),
+            kin: Kin::Heir,
+            attributes: Attributes { directory: self.home.start(), ..Attributes::default() },
+            env: heirs_environment(),
+        })
     }
 }
 

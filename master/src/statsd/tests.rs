@@ -77,7 +77,7 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
     counts.record(999, Duration::from_secs(7), 1);
     counts.log = [0, 2, 0, 1];
     (counts.aborted, counts.accepted) = (8, 9);
-    let news = News { counts, restarts: [0, 1, 2, 0, 3], recycles: [6, 0, 7], reloads_ok: 4, reloads_failed: 5 };
+    let news = News { counts, restarts: [0, 1, 2, 0, 3, 4], recycles: [6, 0, 7, 0], reloads_ok: 4, reloads_failed: 5 };
     let mut statsd = statsd(udp_host("127.0.0.1", 1), "a", "env:test,zone");
     assert_eq!(
         lines_of(&mut statsd, &news),
@@ -96,6 +96,7 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
             "a.rustcorn.worker.restarts.signal:1|c|#env:test,zone",
             "a.rustcorn.worker.restarts.killed:2|c|#env:test,zone",
             "a.rustcorn.worker.restarts.boot:3|c|#env:test,zone",
+            "a.rustcorn.worker.restarts.oom:4|c|#env:test,zone",
             "a.rustcorn.worker.recycles.max_requests:6|c|#env:test,zone",
             "a.rustcorn.worker.recycles.lifetime:7|c|#env:test,zone",
             "a.rustcorn.reloads.ok:4|c|#env:test,zone",

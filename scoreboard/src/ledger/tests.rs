@@ -75,8 +75,8 @@ fn figures_arrive_as_they_were_published() {
     let figures = Figures {
         target: 4,
         generation: 9,
-        restarts: [1, 2, 3, 4, 5],
-        recycles: [6, 7, 8],
+        restarts: [1, 2, 3, 4, 5, 6],
+        recycles: [6, 7, 8, 9],
         reloads_ok: 6,
         reloads_failed: u64::MAX,
     };

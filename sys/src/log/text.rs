@@ -6,6 +6,14 @@ use serde_json::{Map, Value};
 use super::{Origin, PIPE_BUF, Record, cut};
 
 pub(super) fn line(record: &Record<'_>, now: &Zoned) -> String {
+    let head = format!("[{}] [{}] [{}] ", now.strftime("%Y-%m-%d %H:%M:%S %z"), std::process::id(), record.level);
+    let mut line = cut(&(head + &message(record)), PIPE_BUF - 1).into_owned();
+    line.push('\n');
+    line
+}
+
+/// What happened, with all that the application says about it, on one line.
+pub(super) fn message(record: &Record<'_>) -> String {
     let mut said = String::new();
     if let Some(origin) = record.origin {
         add_places(&mut said, origin);
@@ -15,10 +23,7 @@ pub(super) fn line(record: &Record<'_>, now: &Zoned) -> String {
     if let Some(origin) = record.origin {
         add_fields(&mut said, &origin.fields, if message.is_empty() { "" } else { " " });
     }
-    let head = format!("[{}] [{}] [{}] ", now.strftime("%Y-%m-%d %H:%M:%S %z"), std::process::id(), record.level);
-    let mut line = cut(&(head + &printable(&said)), PIPE_BUF - 1).into_owned();
-    line.push('\n');
-    line
+    printable(&said)
 }
 
 /// `outer{id=7}:inner: target: `, as `tracing` users know it.

@@ -18,7 +18,7 @@ fn whoever_is_queued_at_the_end_is_taken_and_the_next_is_refused() {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
         let ours = OwnedFd::from(tcp.try_clone().unwrap());
-        let mut acceptors = Acceptors::new(vec![Listener::new(ours).unwrap()]);
+        let mut acceptors = Acceptors::new(vec![Listener::new(ours).unwrap()], None);
         let clients: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
         let mut taken = 0;
         acceptors.finish(true, 100, |_| taken += 1);
@@ -36,7 +36,7 @@ fn under_load_the_last_look_at_the_queue_ends() {
         let ours = OwnedFd::from(tcp.try_clone().unwrap());
         let _clients: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
         let mut taken = 0;
-        Acceptors::new(vec![Listener::new(ours).unwrap()]).finish(false, 3, |_| taken += 1);
+        Acceptors::new(vec![Listener::new(ours).unwrap()], None).finish(false, 3, |_| taken += 1);
         assert_eq!(taken, 3);
         assert!(tcp.accept().is_ok(), "the rest is a sibling's");
     });
@@ -51,7 +51,7 @@ fn unix_sockets_are_served_the_same_way() {
         assert!(matches!(listener, Listener::Unix(_)));
         let _client = StdUnixStream::connect(&path).unwrap();
         let mut taken = 0;
-        Acceptors::new(vec![listener]).finish(true, 100, |socket| {
+        Acceptors::new(vec![listener], None).finish(true, 100, |socket| {
             assert!(matches!(socket, Socket::Unix(_)));
             taken += 1;
         });
@@ -65,7 +65,7 @@ fn unix_sockets_are_served_the_same_way() {
 /// Stops a socket in full while somebody connects whenever the queue was looked at; how many connected, how many were taken.
 fn stop_against<C>(listener: Listener, connect: impl Fn() -> io::Result<C>) -> (usize, usize) {
     let (mut clients, mut taken) = (vec![connect().unwrap()], 0);
-    let mut acceptors = Acceptors::new(vec![listener]);
+    let mut acceptors = Acceptors::new(vec![listener], None);
     acceptors.refuse_new();
     acceptors.finish(true, 10, |_| {
         taken += 1;
@@ -95,7 +95,7 @@ fn a_unix_socket_that_a_sibling_has_shut_down_still_hands_out_its_queue() {
     in_runtime(|| {
         let path = std::env::temp_dir().join(format!("rustcorn-accept-sibling-{}", std::process::id()));
         let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let mut acceptors = Acceptors::new(vec![Listener::new(unix.try_clone().unwrap().into()).unwrap()]);
+        let mut acceptors = Acceptors::new(vec![Listener::new(unix.try_clone().unwrap().into()).unwrap()], None);
         let _clients = [StdUnixStream::connect(&path).unwrap(), StdUnixStream::connect(&path).unwrap()];
         std::fs::remove_file(&path).unwrap();
         shutdown_listener(unix.as_fd()).unwrap();
@@ -132,7 +132,7 @@ fn a_pause_ends_by_itself() {
     runtime.block_on(async {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
-        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()]);
+        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()], None);
         let _client = std::net::TcpStream::connect(address).unwrap();
         let started = Instant::now();
         let full = io::Error::from_raw_os_error(24);

@@ -38,9 +38,11 @@ fn a_worker_says_when_it_is_ready_and_when_it_leaves() {
         slot: 0,
         generation: 1,
         listeners: vec![listener.into()],
+        lanes: None,
         scoreboard: board.fd().try_clone_to_owned().unwrap(),
         lifeline,
         ready: Ready(File::from(ready)),
+        log: None,
         settings: Settings::defaults(),
     };
     let worker = std::thread::spawn(|| run_local(handoff, |_| async { Ok(App::default()) }));

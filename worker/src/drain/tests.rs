@@ -9,7 +9,7 @@ fn at(seconds: u32) -> Monotonic {
 }
 
 fn drain(drain_delay: Duration) -> Drain {
-    Drain::new(Times { graceful_timeout: S * 30, drain_delay }, at(0))
+    Drain::new(Times { graceful_timeout: S * 30, drain_delay, handover: Duration::ZERO }, at(0))
 }
 
 #[test]
@@ -19,6 +19,23 @@ fn a_replaced_worker_stops_accepting_at_once_and_lets_idle_connections_linger() 
     assert_eq!(drain.step(at(0), Phase::Running, 3), Order::Finish { idle_ends: at(30) - CLOSING_TIME });
     assert_eq!(drain.step(at(29), Phase::Running, 1), Order::Finish { idle_ends: at(30) - CLOSING_TIME });
     assert_eq!(drain.step(at(29), Phase::Running, 0), Order::Done);
+}
+
+#[test]
+fn with_lanes_of_their_own_workers_accept_until_others_do_and_that_is_part_of_the_grace() {
+    let mut drain = Drain::new(Times { graceful_timeout: S * 30, drain_delay: S * 10, handover: S }, at(0));
+    assert_eq!(drain.step(at(0), Phase::Running, 3), Order::Accept);
+    assert_eq!(drain.step(at(1), Phase::Running, 3), Order::StopAccepting { shut_down: false });
+    assert_eq!(drain.step(at(1), Phase::Running, 3), Order::Finish { idle_ends: at(30) - CLOSING_TIME });
+    assert_eq!(drain.step(at(30), Phase::Running, 3), Order::Cut);
+    // A full stop that comes in between has its own times.
+    let mut drain = Drain::new(Times { graceful_timeout: S * 30, drain_delay: S * 10, handover: S }, at(0));
+    assert_eq!(drain.step(at(0), Phase::Running, 3), Order::Accept);
+    assert_eq!(drain.step(at(0), Phase::Stopping, 3), Order::Accept);
+    assert_eq!(drain.step(at(10), Phase::Stopping, 3), Order::RefuseNew);
+    assert_eq!(drain.step(at(11), Phase::Stopping, 3), Order::StopAccepting { shut_down: true });
+    assert_eq!(drain.step(at(40), Phase::Stopping, 1), Order::Finish { idle_ends: at(12) });
+    assert_eq!(drain.step(at(41), Phase::Stopping, 1), Order::Cut);
 }
 
 #[test]
@@ -70,7 +87,8 @@ fn an_orphan_hurries_and_never_shuts_sockets_down() {
 
 #[test]
 fn a_short_grace_still_closes_the_idle_before_it_cuts() {
-    let mut drain = Drain::new(Times { graceful_timeout: S / 10, drain_delay: Duration::ZERO }, at(0));
+    let mut drain =
+        Drain::new(Times { graceful_timeout: S / 10, drain_delay: Duration::ZERO, handover: Duration::ZERO }, at(0));
     drain.step(at(0), Phase::Stopping, 1); // refuses
     drain.step(at(1), Phase::Stopping, 1); // stops accepting
     assert_eq!(drain.step(at(1), Phase::Stopping, 1), Order::Finish { idle_ends: at(1) + S / 20 });
@@ -78,7 +96,10 @@ fn a_short_grace_still_closes_the_idle_before_it_cuts() {
 
 #[test]
 fn without_grace_everything_is_cut_at_once() {
-    let mut drain = Drain::new(Times { graceful_timeout: Duration::ZERO, drain_delay: Duration::ZERO }, at(0));
+    let mut drain = Drain::new(
+        Times { graceful_timeout: Duration::ZERO, drain_delay: Duration::ZERO, handover: Duration::ZERO },
+        at(0),
+    );
     drain.step(at(0), Phase::Running, 1);
     assert_eq!(drain.step(at(0), Phase::Running, 1), Order::Cut);
 }

@@ -164,7 +164,7 @@ fn a_drain_waits_for_a_slow_reader() {
 
 #[test]
 fn a_reader_that_has_stopped_is_cut_at_the_end_of_grace() {
-    let times = Times { graceful_timeout: SHORT * 2, drain_delay: Duration::ZERO };
+    let times = Times { graceful_timeout: SHORT * 2, drain_delay: Duration::ZERO, handover: Duration::ZERO };
     let server = Server::start(Options { times, ..Options::default() });
     let mut stalled = server.connect();
     stalled.ask("/big");
@@ -328,7 +328,7 @@ fn whoever_else_has_the_sockets_keeps_them() {
 
 #[test]
 fn grace_ends_and_what_is_left_is_cut() {
-    let times = Times { graceful_timeout: SHORT * 2, drain_delay: Duration::ZERO };
+    let times = Times { graceful_timeout: SHORT * 2, drain_delay: Duration::ZERO, handover: Duration::ZERO };
     let server = Server::start(Options { times, ..Options::default() });
     let mut busy = server.connect();
     busy.ask("/wait");

@@ -14,6 +14,11 @@ pub(crate) fn testapp() -> PathBuf {
     folder().join("rustcorn-e2e-testapp")
 }
 
+/// The client of the control socket.
+pub(crate) fn rustcornctl() -> PathBuf {
+    folder().join("rustcornctl")
+}
+
 /// One of the examples. By themselves: a test that needs none of them does not wait for the frameworks that they are written with.
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
@@ -35,7 +40,7 @@ fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         hear_hang_ups();
-        build(&["-p", "rustcorn", "-p", "rustcorn-e2e", "--bins"])
+        build(&["-p", "rustcorn", "-p", "rustcorn-ctl", "-p", "rustcorn-e2e", "--bins"])
     })
 }
 

@@ -34,6 +34,24 @@ impl Log {
         log
     }
 
+    /// The same for a terminal, which has no lines: all bytes so far are one.
+    pub(crate) fn capture_bytes(mut pipe: impl Read + Send + 'static) -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = pipe.read(&mut bytes) {
+                all.extend_from_slice(&bytes[..length]);
+                writer.lock().lines = vec![String::from_utf8_lossy(&all).into_owned()];
+                writer.0.1.notify_all();
+            }
+            writer.lock().ended = true;
+            writer.0.1.notify_all();
+        });
+        log
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.0.0.lock().expect("nobody panics while holding the lock")
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,6 +38,11 @@ pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// The file behind a descriptor of a process.
+pub(crate) fn file(pid: u32, number: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/fd/{number}")).ok()
+}
+
 /// Memory in use, in KiB.
 pub(crate) fn resident(pid: u32) -> u64 {
     field(pid, "VmRSS:")
@@ -64,6 +70,42 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 pub(crate) fn title(pid: u32) -> String {
     let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split('\0').next().unwrap_or_default().to_owned()
+}
+
+/// User, group and supplementary groups of a process: `1000`, `1000`, `1000 27`. Real, effective and saved ids are the same.
+pub(crate) fn identity(pid: u32) -> (String, String, String) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let words = |name: &str| -> Vec<String> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_ascii_whitespace().map(str::to_owned).collect()
+    };
+    let one = |name: &str| {
+        let mut ids = words(name);
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "{name} of {pid}: {ids:?}");
+        ids.remove(0)
+    };
+    (one("Uid:"), one("Gid:"), words("Groups:").join(" "))
+}
+
+/// Where a link of a process points to: `cwd`, `fd/2`.
+pub(crate) fn link(pid: u32, name: &str) -> std::path::PathBuf {
+    fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default()
+}
+
+/// The mask of a process, as octal digits.
+pub(crate) fn umask(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap_or_default().trim().to_owned()
+}
+
+/// Whether the tests are run by root; says what is left out if not.
+pub(crate) fn is_root_or_says(what: &str) -> bool {
+    let root = is_root();
+    if !root {
+        eprintln!("NOT TESTED without root: {what}");
+    }
+    root
 }
 
 /// Whether the tests are run by root.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::client::{Failure, Response};
 use super::log::Log;
 use super::wait::{PATIENCE, eventually};
-use super::{Conn, Setup, Sig, proc};
+use super::{Conn, LogFile, Setup, Sig, proc};
 
 /// A running server. Its drop ends it, and fails the test if the log holds an error that no one expected, if a worker
 /// outlives the master, or if the master does not leave with 0.
@@ -18,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) log: Log,
     /// The master: the child, or the child's child if something runs it, or who took over from it.
     master: Option<u32>,
+    /// Where its log does not come this way.
+    address: Option<SocketAddr>,
     /// The master is no child of ours, so that its exit code is unknown.
     foreign: bool,
     exit: Option<i32>,
@@ -29,7 +31,7 @@ impl Server {
         let mut child = setup.spawn();
         let log = Log::capture(child.stderr.take().expect("it is piped"));
         let master = Some(child.id());
-        Self { setup, child, log, master, foreign: false, exit: None }
+        Self { setup, child, log, master, address: None, foreign: false, exit: None }
     }
 
     pub(super) fn started(setup: Setup) -> Self {
@@ -56,7 +58,20 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address_at(0)
+        self.address.unwrap_or_else(|| self.address_at(0))
+    }
+
+    /// Its log is a file: waits until `count` workers are ready, and takes its address from there.
+    pub(crate) fn logs_to(&mut self, file: &LogFile, count: usize) {
+        file.wait("Worker ready (pid: ", count);
+        let line = file.wait("Listening at: ", 1);
+        let url = line.split("Listening at: http://").nth(1).and_then(|rest| rest.split(' ').next());
+        self.address = url.and_then(|address| address.parse().ok());
+    }
+
+    /// The master and all its children.
+    pub(crate) fn everybody(&self) -> BTreeSet<u32> {
+        self.workers().into_iter().chain([self.pid()]).collect()
     }
 
     pub(crate) fn connect(&self) -> Conn {
@@ -148,6 +163,17 @@ impl Server {
     /// Writes a file into the server's folder.
     pub(crate) fn write_file(&self, name: &str, text: &str) {
         self.setup.dir.write(name, text);
+    }
+
+    /// From now on lines that contain this are part of the story, see [`Setup::expect`].
+    pub(crate) fn setup_expects(&mut self, pattern: &str) -> &Self {
+        self.setup.expected.push(pattern.to_owned());
+        self
+    }
+
+    /// Runs the program again, to its end, in the server's folder and with its configuration file.
+    pub(crate) fn run_another(&self, args: &[&str]) -> std::process::Output {
+        self.setup.run_with(args)
     }
 
     /// Puts a program into the server's folder.

@@ -238,3 +238,19 @@ fn a_service_manager_hears_of_the_first_ready_worker_of_reloads_and_of_the_stop(
     story.when(Event::Signal(Sig::Term));
     assert_eq!(story.told, [Status::Stopping]);
 }
+
+#[test]
+fn usr1_reaches_the_new_master_once_there_is_one() {
+    let mut story = Story::serving(plan(1));
+    let (reopen, worker) = (Action::ReopenLogs, Action::Signal(w(0, 1, 1), Sig::Usr1));
+    let alone = [reopen.clone(), worker.clone()];
+    let both = [reopen, worker, Action::SignalHeir(Sig::Usr1)];
+    story.when(Event::Signal(Sig::Usr2));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), alone);
+    story.when(Event::HeirSpawned(heir()));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), both, "it ignores it until it can hear it");
+    story.when(Event::HeirSays(Report::Ready));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), both);
+    story.when(Event::HeirGone(Fate::Code(0), None));
+    assert_eq!(story.when(Event::Signal(Sig::Usr1)), alone);
+}

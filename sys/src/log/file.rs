@@ -1,0 +1,59 @@
+//! The file that standard error is.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use crate::passing;
+
+/// Owner and group, as log files are; the umask may take more away.
+const MODE: u32 = 0o640;
+
+/// Opens a file to append lines to, and makes it if it is not there. Never waits, not even for a named pipe's reader.
+pub fn open(path: &Path) -> io::Result<OwnedFd> {
+    // With O_APPEND each write goes to the end, whoever else writes.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?;
+    // Whoever writes to it without looking first (a library, a panic) is not prepared to be told to come again.
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+    fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    Ok(file.into())
+}
+
+/// What standard error is now, to go back to it.
+pub fn standard_error() -> io::Result<OwnedFd> {
+    io::stderr().as_fd().try_clone_to_owned() // close-on-exec, and beyond the standard ones
+}
+
+/// From now on everything that this process writes to standard error goes to `file`: in one step, so that no line is torn or
+/// lost, whichever thread writes it.
+pub fn become_standard_error(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stderr(file)?)
+}
+
+/// Waits for the next file given on `channel` and makes it standard error, and standard output if that is captured. False: the
+/// other side is gone.
+pub fn take_next(channel: BorrowedFd<'_>, capture_output: bool) -> io::Result<bool> {
+    let Some(file) = passing::take(channel)? else { return Ok(false) };
+    become_standard_error(file.as_fd())?;
+    if capture_output {
+        nix::unistd::dup2_stdout(&file)?;
+    }
+    Ok(true)
+}
+
+/// Which file a descriptor means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity(u64, u64);
+
+impl Identity {
+    /// Device and inode (fstat(2)).
+    pub fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let is = nix::sys::stat::fstat(fd)?;
+        Ok(Self(is.st_dev, is.st_ino))
+    }
+}
