@@ -95,10 +95,10 @@ fn what_cannot_be_a_project_is_refused() {
 fn a_configuration_that_is_called_new_is_still_one() {
     let setup = Setup::hello();
     setup.dir.write("new", "[app]\nhandler = \"hello\"\n");
-    let output = setup.run_with(&["new", "--check-config"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "new: the configuration is good\n");
-    let output = setup.run_with(&["--check-config", "new"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "new: the configuration is good\n");
+    for args in [["new", "--check-config"], ["--check-config", "new"]] {
+        let output = setup.run_with(&args);
+        assert!(output.stdout.starts_with(b"new: the configuration is good\n"), "{output:?}");
+    }
     std::fs::remove_file(setup.dir.path().join("new")).expect("ours");
     let output = setup.run_with(&["new"]);
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("Usage: rustcorn new NAME"), "{output:?}");

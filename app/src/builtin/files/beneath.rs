@@ -193,7 +193,11 @@ impl fs::Backend for Beneath {
                 (path, found)
             };
             let names = NEIGHBOURS.iter().filter(|_| neighbours).map(|ending| beside(&path, ending));
-            let absent = names.filter(|name| root.file(name).is_err_and(|error| is_absent(&error))).collect();
+            // A directory of that name is none; a HEAD would not find out by itself.
+            let is_file = |name: &PathBuf| {
+                root.file(name).and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.is_file())
+            };
+            let absent = names.filter(|name| !is_file(name)).collect();
             *seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { found: Some((path, found)), absent };
             Ok(metadata)
         })
