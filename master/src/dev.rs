@@ -90,8 +90,15 @@ impl Changes {
     pub(crate) fn heard(&mut self, now: Monotonic, heard: Vec<Heard>) {
         for heard in heard {
             match heard {
-                Heard::Written(path) => drop(self.writing.insert(path)),
-                Heard::Settled(path) => drop(self.writing.remove(&path)),
+                Heard::Written(path) if self.served.contains_key(&path) => drop(self.writing.insert(path)),
+                // A neighbour: the server's own log, perhaps, which is never done.
+                Heard::Written(_) => continue,
+                Heard::Settled(path) if self.served.contains_key(&path) => drop(self.writing.remove(&path)),
+                // Of a link on the way to a watched file, perhaps. A busy neighbour shall not put the look off for ever.
+                Heard::Settled(_) => {
+                    self.next_look.get_or_insert(now + QUIET);
+                    continue;
+                }
                 Heard::Anything => self.writing.clear(),
             }
             self.next_look = Some(now + QUIET);

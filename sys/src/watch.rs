@@ -138,7 +138,7 @@ mod tests {
         fs::write(other.join("file"), "x").expect("ours");
         assert_eq!(watch.heard().expect("readable"), [], "not in a folder below");
 
-        assert!(watch.follow(&[other.clone()].into()).is_empty());
+        assert!(watch.follow(&[other].into()).is_empty());
         drop(watch.heard());
         fs::write(&file, "y").expect("ours");
         assert_eq!(watch.heard().expect("readable"), [], "not watched any more");

@@ -76,6 +76,21 @@ fn neighbours_do_not_matter_and_neither_does_a_touch_that_changes_nothing() {
 }
 
 #[test]
+fn a_busy_neighbour_puts_nothing_off() {
+    let mut world = World::new(&[("app.toml", there(1))]);
+    world.changes.heard(world.now, vec![Heard::Written("error.log".into())]);
+    assert_eq!(world.changes.next_look(), None, "a log is written all the time");
+    world.put("app.toml", there(2));
+    let mut served = Vec::new();
+    for _ in 0..10 {
+        let names = ["error.log", "error.log.1"].map(PathBuf::from);
+        world.changes.heard(world.now, vec![Heard::Written(names[0].clone()), Heard::Settled(names[1].clone())]);
+        served.extend(world.pass(QUIET / 2));
+    }
+    assert_eq!(served.into_iter().map(|(_, files)| files).collect::<Vec<_>>(), [vec![PathBuf::from("app.toml")]]);
+}
+
+#[test]
 fn what_goes_on_changing_is_waited_for() {
     let mut world = World::new(&[("app", there(1))]);
     for version in 2..40 {
