@@ -22,6 +22,8 @@ Suites (all, if none is named):
   memory     memory of an idle worker, before and after load
   master     CPU time of the master: 64 idle workers, and full load
   client     CPU time per request of load generators: rustcorn-loadtester, wrk, oha, Locust
+  static     files of 1 KiB and 1 MiB: rate, latency, CPU time per request
+  axum       one axum service under axum::serve and under rustcorn: rate on 1 and 2 CPUs, latency, CPU time, memory
 
 Options:
   --rounds N              Times that each server has its turn [default: 9]

@@ -40,6 +40,23 @@ pub(crate) enum Kind {
         binary: PathBuf,
     },
     Nginx,
+    /// rustcorn with the handler `static` on this directory.
+    RustcornFiles {
+        binary: PathBuf,
+        root: PathBuf,
+    },
+    /// nginx on this directory.
+    NginxFiles {
+        root: PathBuf,
+    },
+    /// The service of bench/axum under rustcorn.
+    AxumUnderRustcorn {
+        binary: PathBuf,
+    },
+    /// The same under `axum::serve`, with as many threads as there would be workers.
+    AxumServe {
+        binary: PathBuf,
+    },
     /// gunicorn with one worker of this class, Flask, and OpenTelemetry, as in bench/peers/flask.
     Flask {
         python: PathBuf,
@@ -61,37 +78,59 @@ impl Contender {
     pub(crate) fn start(&self, workers: usize, cpu: Option<usize>) -> Result<Server> {
         let files = Files::new()?;
         let (mut command, quit) = match &self.kind {
+            // TERM drains.
             Kind::Rustcorn { binary, statsd, otlp } => {
-                (rustcorn(binary, *statsd, *otlp, workers, &files)?, Signal::SIGINT)
-            } // TERM drains
+                (rustcorn(binary, *statsd, *otlp, HELLO, workers, &files)?, Signal::SIGINT)
+            }
+            Kind::RustcornFiles { binary, root } => {
+                let app = format!("handler = \"static\"\nroot = {root:?}\n");
+                (rustcorn(binary, None, None, &app, workers, &files)?, Signal::SIGINT)
+            }
+            Kind::AxumUnderRustcorn { binary } => (rustcorn(binary, None, None, "", workers, &files)?, Signal::SIGINT),
+            Kind::AxumServe { binary } => {
+                let mut command = Command::new(binary);
+                command.args(["serve", &workers.to_string()]);
+                (command, Signal::SIGTERM)
+            }
             Kind::BareHyper { binary } => (Command::new(binary), Signal::SIGTERM),
             Kind::Flask { python, worker, statsd, otlp } => {
                 (flask(python, worker, *statsd, *otlp, workers), Signal::SIGTERM)
             }
-            Kind::Nginx => return self.start_nginx(workers, cpu, files),
+            Kind::Nginx => {
+                let text = "default_type \"text/plain; charset=utf-8\"; return 200 \"Hello World!\";";
+                return start_nginx(text, workers, cpu, files);
+            }
+            Kind::NginxFiles { root } => {
+                // As its own default configuration has it, but for tcp_nopush, which goes with sendfile.
+                let text = format!("root {}; sendfile on; tcp_nopush on;", root.display());
+                return start_nginx(&text, workers, cpu, files);
+            }
         };
         let mut server = Server::spawn(&mut command, cpu, files, quit)?;
         server.port = server.announced_port().ok_or_else(|| format!("{} did not say where it listens", self.name))?;
         Ok(server)
     }
+}
 
-    /// nginx does not tell which port the kernel chose for it, so one is chosen before; and it writes no line when it is up.
-    fn start_nginx(&self, workers: usize, cpu: Option<usize>, files: Files) -> Result<Server> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let config = files.write("nginx.conf", &nginx_config(workers, port, &files.0))?;
-        let mut command = Command::new("nginx");
-        command.args(["-e", "stderr", "-p"]).arg(&files.0).arg("-c").arg(config);
-        let mut server = Server::spawn(&mut command, cpu, files, Signal::SIGTERM)?;
-        server.port = port;
-        let end = Instant::now() + PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if Instant::now() > end {
-                return Err("nginx does not listen".into());
-            }
-            thread::park_timeout(Duration::from_micros(100));
+/// What rustcorn's own handler is told.
+const HELLO: &str = "handler = \"hello\"\n";
+
+/// nginx does not tell which port the kernel chose for it, so one is chosen before; and it writes no line when it is up.
+fn start_nginx(location: &str, workers: usize, cpu: Option<usize>, files: Files) -> Result<Server> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let config = files.write("nginx.conf", &nginx_config(location, workers, port, &files.0))?;
+    let mut command = Command::new("nginx");
+    command.args(["-e", "stderr", "-p"]).arg(&files.0).arg("-c").arg(config);
+    let mut server = Server::spawn(&mut command, cpu, files, Signal::SIGTERM)?;
+    server.port = port;
+    let end = Instant::now() + PATIENCE;
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        if Instant::now() > end {
+            return Err("nginx does not listen".into());
         }
-        Ok(server)
+        thread::park_timeout(Duration::from_micros(100));
     }
+    Ok(server)
 }
 
 /// Whether there is an nginx to compare with.
@@ -103,6 +142,7 @@ fn rustcorn(
     binary: &Path,
     statsd: Option<SocketAddr>,
     otlp: Option<Otlp>,
+    app: &str,
     workers: usize,
     files: &Files,
 ) -> Result<Command> {
@@ -110,9 +150,8 @@ fn rustcorn(
     let otlp = otlp.map_or_else(String::new, |Otlp { to, ratio }| {
         format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
     });
-    let text = format!(
-        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\nhandler = \"hello\"\n"
-    );
+    let text =
+        format!("bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}");
     let mut command = Command::new(binary);
     command.arg(files.write("app.toml", &text)?);
     plain(&mut command);
@@ -153,7 +192,7 @@ fn plain(command: &mut Command) {
 }
 
 /// The least that answers as the others do; no access log, and keep-alive connections without end.
-fn nginx_config(workers: usize, port: u16, dir: &Path) -> String {
+fn nginx_config(location: &str, workers: usize, port: u16, dir: &Path) -> String {
     let dir = dir.display();
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -171,7 +210,7 @@ http {{
     keepalive_requests 1000000000;
     server {{
         listen 127.0.0.1:{port} backlog=2048;
-        location / {{ default_type \"text/plain; charset=utf-8\"; return 200 \"Hello World!\"; }}
+        location / {{ {location} }}
     }}
 }}
 "
@@ -321,7 +360,7 @@ impl Files {
         &self.0
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.0.join(name);
         fs::write(&path, text)?;
         Ok(path)

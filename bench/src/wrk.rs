@@ -25,13 +25,18 @@ pub(crate) struct Load {
 
 /// Loads `http://127.0.0.1:PORT/` for some seconds, with one connection for each request if so asked.
 pub(crate) fn run(port: u16, seconds: u32, close: bool, connections: usize) -> Result<Load> {
+    run_at(&format!("127.0.0.1:{port}/"), seconds, close, connections, Some(CPU))
+}
+
+/// The same for any address of this machine, on one CPU or on any.
+pub(crate) fn run_at(url: &str, seconds: u32, close: bool, connections: usize, cpu: Option<usize>) -> Result<Load> {
     let mut command = Command::new("wrk");
     command.args(["-t1", "--latency"]).arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
     if close {
         command.args(["-H", "Connection: close"]);
     }
-    command.arg(format!("http://127.0.0.1:{port}/"));
-    let output = pinned(Some(CPU), || command.output())?.map_err(|error| match error.kind() {
+    command.arg(format!("http://{url}"));
+    let output = pinned(cpu, || command.output())?.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             "this suite needs wrk, which is not on PATH (Debian: apt install wrk)".to_owned()
         }

@@ -134,7 +134,11 @@ fn option(setting: &'static Setting) -> Arg {
         .value_parser(value_parser!(String))
         // So that "-1" is refused by the setting, which says what is allowed.
         .allow_negative_numbers(true)
-        .action(if ["bind", "raw_env"].contains(&setting.key) { ArgAction::Append } else { ArgAction::Set })
+        .action(if ["bind", "dev_watch", "raw_env"].contains(&setting.key) {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        })
         .help(format!("{} [{default}environment: {}]", setting.help, setting.variables().join(", ")));
     // A switch is on where it is named, as in gunicorn; a value takes an equals sign, so that APP.TOML is not taken for one.
     let switch = setting.value.is_empty();

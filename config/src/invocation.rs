@@ -82,6 +82,12 @@ impl Invocation {
         &self.file
     }
 
+    /// The configuration file, wherever this process is by now.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        self.directory.join(&self.file)
+    }
+
     /// What was asked for.
     #[must_use]
     pub const fn mode(&self) -> Mode {

@@ -11,6 +11,7 @@ mod app;
 mod cli;
 mod connection_rule;
 mod control_rule;
+mod dev_rule;
 mod duration;
 mod endpoint;
 mod file;

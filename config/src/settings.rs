@@ -11,6 +11,7 @@ use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::connection_rule::{FilePath, Protocol, Protocols};
 use crate::control_rule::{Permissions, SocketPath};
+use crate::dev_rule::Paths;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::log_rule::{LogFacility, LogFile, LogFormat, LogLevel, PREFIX_FORBIDDEN, SyslogServer};
@@ -133,7 +134,7 @@ settings! {
         "Run in the background, away from the terminal. The command returns once the server serves, or with the reason and exit \
          code of a start that failed.";
     proc_name: String = "", Line, "-n --name" "NAME", Both,
-        "Name in the process titles, as in \"rustcorn: master [NAME]\"; empty for the application's.";
+        "Name in brackets in the process titles, after \"rustcorn: master\"; empty for the application's.";
     user: String = "", Account, "-u --user" "NAME", Both,
         "User of the workers and the admin process, by name or number; empty for the master's own. The master binds, opens and \
          goes on as who started it, which has to be root.";
@@ -145,6 +146,11 @@ settings! {
         "Permissions that files made by workers do not get, in octal; empty for those that the master was started with.";
     raw_env: BTreeMap<String, String> = "", Variables, "-e --env" "KEY=VALUE", Workers,
         "Environment of the workers, beyond the master's own. In the file it is a table: a line [env], below it KEY = \"VALUE\".";
+    dev: bool = "false", Switch, "--dev --reload" "", Master,
+        "For development: reload when the configuration file changes, the program's file (not that of a built-in handler), or \
+         what dev_watch names.";
+    dev_watch: Vec<PathBuf> = "", Paths, "--dev-watch --reload-extra-file" "PATH", Master,
+        "More files for dev to watch; a directory stands for everything in it, but for names that begin with a dot.";
     admin_bind: Option<Address> = "", MaybeAddress, "--admin-bind" "ADDRESS", Master,
         "Address of the admin process, which answers /livez, /readyz, /metrics and /status; one of the forms of bind, empty \
          for no such process. Anyone who can connect may look, so keep it off the internet.";

@@ -2,6 +2,7 @@
 
 mod app;
 mod control;
+mod dev;
 mod guards;
 mod layers;
 mod messages;

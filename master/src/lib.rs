@@ -6,6 +6,7 @@
 pub mod admin;
 mod control;
 mod daemon;
+mod dev;
 pub mod fleet;
 mod heritage;
 mod identity;

@@ -244,6 +244,13 @@ pub enum Notice {
         /// Time before the next one is started.
         pause: Duration,
     },
+    /// The setting `dev` is on.
+    ReloaderOn,
+    /// With `dev`: a reload begins.
+    FilesChanged {
+        /// Which.
+        files: Vec<PathBuf>,
+    },
     /// An adopted process ended (PID 1).
     ReapedStranger {
         /// Its process.
@@ -288,6 +295,7 @@ impl Notice {
             Self::SignalIgnored(_)
             | Self::BackingOff { .. }
             | Self::ReloadRefused
+            | Self::ReloaderOn
             | Self::UpgradeRefused(_)
             | Self::HeirGone { .. }
             | Self::SettingChanged { later: true, .. }

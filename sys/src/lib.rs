@@ -4,6 +4,7 @@
 //! whole interface is safe to call.
 #![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
 
+pub mod beneath;
 pub mod cgroup;
 pub mod clock;
 pub mod cpus;
@@ -21,6 +22,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod title;
+pub mod watch;
 
 pub use clock::Monotonic;
 pub use pid::Pid;

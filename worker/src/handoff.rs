@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
-use rustcorn_config::Settings;
+use rustcorn_config::{App, Settings};
 use rustcorn_sys::fd::take_inherited;
 use rustcorn_tls::Material;
 
@@ -60,6 +60,12 @@ impl Handoff {
             Seats::parse(&handoff, &variable("LISTEN_FDS"), &variable("LISTEN_PID"), std::process::id())
                 .and_then(|seats| Self::take(&seats)),
         )
+    }
+
+    /// The `[app]` table, for a program that holds several applications and decides by it which one it is.
+    #[must_use]
+    pub const fn app(&self) -> &App {
+        &self.settings.app
     }
 
     fn take(seats: &Seats) -> Result<Self, HandoffError> {

@@ -32,7 +32,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
 fn start(contender: &Contender) -> Result<Vec<Server>> {
     let (servers, workers) = match contender.kind {
         Kind::BareHyper { .. } => (WORKERS, 1),
-        Kind::Rustcorn { .. } | Kind::Nginx | Kind::Flask { .. } => (1, WORKERS),
+        _ => (1, WORKERS),
     };
     (0..servers).map(|_| contender.start(workers, None)).collect()
 }
@@ -40,7 +40,7 @@ fn start(contender: &Contender) -> Result<Vec<Server>> {
 fn row(table: &mut Table, contender: &Contender, state: &str, servers: &[Server]) -> Result<()> {
     let pids: Vec<u32> = match contender.kind {
         Kind::BareHyper { .. } => servers.iter().map(Server::pid).collect(),
-        Kind::Rustcorn { .. } | Kind::Nginx | Kind::Flask { .. } => servers.iter().flat_map(Server::workers).collect(),
+        _ => servers.iter().flat_map(Server::workers).collect(),
     };
     let all: Vec<Memory> = pids.iter().map(|pid| Memory::of(*pid)).collect::<Result<_>>()?;
     let mean = |of: fn(&Memory) -> u64| {

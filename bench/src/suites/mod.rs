@@ -1,6 +1,8 @@
 //! The suites: what is measured, each in a file of its own.
 
+mod axum;
 mod client;
+mod files;
 mod kill;
 mod master;
 mod memory;
@@ -24,7 +26,7 @@ pub(crate) struct Suite {
     run: fn(&Bench<'_>) -> Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 9] = [
+pub(crate) const SUITES: [Suite; 11] = [
     Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
     Suite { name: "close", run: |bench| throughput::run(bench, true) },
     Suite { name: "telemetry", run: telemetry::run },
@@ -34,6 +36,8 @@ pub(crate) const SUITES: [Suite; 9] = [
     Suite { name: "memory", run: memory::run },
     Suite { name: "master", run: master::run },
     Suite { name: "client", run: client::run },
+    Suite { name: "static", run: files::run },
+    Suite { name: "axum", run: axum::run },
 ];
 
 /// What the suites have in common.

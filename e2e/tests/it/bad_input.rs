@@ -100,7 +100,8 @@ fn all_mistakes_at_once() {
 
 #[test]
 fn a_handler_that_there_is_not() {
-    let words = "Error: app.toml:6: app.handler: unknown handler \"helo\"; known: hello; did you mean \"hello\"?\n";
+    let words =
+        "Error: app.toml:6: app.handler: unknown handler \"helo\"; known: hello, static; did you mean \"hello\"?\n";
     refused(&Setup::hello().app("handler = \"helo\""), 1, words);
 }
 

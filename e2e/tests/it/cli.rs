@@ -16,8 +16,15 @@ fn version_and_help() {
     let setup = Setup::hello();
     assert_eq!(printed(&setup.run_with(&["--version"])), format!("rustcorn {}\n", env!("CARGO_PKG_VERSION")));
     let help = printed(&setup.run_with(&["--help"]));
-    for word in ["APP.TOML", "-w, --workers", "-b, --bind", "--graceful-timeout", "--check-config", "RUSTCORN_WORKERS"]
-    {
+    for word in [
+        "APP.TOML",
+        "-w, --workers",
+        "-b, --bind",
+        "--graceful-timeout",
+        "--check-config",
+        "RUSTCORN_WORKERS",
+        "rustcorn new NAME",
+    ] {
         assert!(help.contains(word), "no {word} in\n{help}");
     }
 }

@@ -19,6 +19,10 @@
 //! | `control` | rustcornctl: every command, and nobody who disturbs |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
+//! | `static_files` | what HTTP promises about files, and no other file of the machine |
+//! | `dev` | with `--dev`, what changes on disk is served |
+//! | `examples` | each of the examples does what it shows |
+//! | `new` | a new project builds, serves and reloads |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
@@ -29,6 +33,7 @@
 //! | `daemon` | in the background, and back at once if the start fails |
 //! | `lanes` | reuse_port spreads connections and loses none |
 //! | `deploy` | the files for Kubernetes agree with each other |
+//! | `docs` | each page is found, its links lead somewhere, each line of the log is explained |
 //! | `workspace` | promises about the tree itself |
 
 mod harness;
@@ -45,6 +50,9 @@ mod control;
 mod crash;
 mod daemon;
 mod deploy;
+mod dev;
+mod docs;
+mod examples;
 mod lanes;
 mod leak;
 mod limits;
@@ -52,6 +60,7 @@ mod log_files;
 mod logs;
 mod matrix;
 mod memory;
+mod new;
 mod pid1;
 mod process;
 mod recycle;
@@ -59,6 +68,7 @@ mod reload;
 mod scale;
 mod sockets;
 mod start;
+mod static_files;
 mod statsd;
 mod stop;
 mod tls;

@@ -41,6 +41,12 @@ fn rustcornctl_is_light_and_those_who_use_the_library_get_no_terminal() {
     assert!(tree("rustcorn-ctl").contains("\nratatui "));
 }
 
+#[test]
+fn a_service_does_not_link_what_only_the_programs_own_handlers_need() {
+    assert!(tree("rustcorn").contains("\ntower-http "));
+    links_none_of("rustcorn-examples", &["tower-http"]);
+}
+
 fn members() -> Vec<PathBuf> {
     let manifest = fs::read_to_string(workspace().join("Cargo.toml")).expect("it is there");
     let line = manifest.lines().find_map(|line| line.strip_prefix("members = [")).expect("one line");

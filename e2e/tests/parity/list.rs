@@ -17,9 +17,6 @@ const COMING: &[&str] = &[
     "limit_request_line", "limit_request_fields", "limit_request_field_size", "permit_obsolete_folding", "strip_header_spaces",
     "permit_unconventional_http_method", "permit_unconventional_http_version", "casefold_http_method", "header_map",
     "forwarder_headers", "forwarded_allow_ips", "secure_scheme_headers", "proxy_protocol", "proxy_allow_ips",
-    // TLS and HTTP/2.
-    "certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers", "http_protocols", "http2_cleartext",
-    "http2_max_concurrent_streams", "http2_initial_window_size", "http2_max_frame_size", "http2_max_header_list_size",
 ];
 
 fn page() -> String {

@@ -186,6 +186,7 @@ impl Fleet {
             Event::HeirSays(report) => self.heir_says(now, &report, &mut todo),
             Event::HeirGone(fate, reason) => self.heir_gone(&fate, reason, &mut todo),
             Event::ParentGone => self.promoted(&mut todo),
+            Event::FilesChanged(files) => self.files_changed(files, &mut todo),
             Event::Tick => {}
         }
         if is_news_only {

@@ -2,6 +2,8 @@
 //! then the ordinary replacement of whoever is not of the present generation. Any failure before the canary is ready leaves
 //! everything as it was.
 
+use std::path::PathBuf;
+
 use super::stop::BootFailure;
 use super::{Action, Fleet, Generation, Plan, Status, WorkerId, worker::Worker};
 use crate::notice::Notice;
@@ -57,6 +59,18 @@ impl Fleet {
 
     pub(super) fn ask_for_reload(&mut self, todo: &mut Vec<Action>) {
         todo.push(Action::Say(Notice::HangUp));
+        self.want_reload(todo);
+    }
+
+    /// With `dev`: as if somebody had asked for it. Not while stopping, where it would only be refused again and again.
+    pub(super) fn files_changed(&mut self, files: Vec<PathBuf>, todo: &mut Vec<Action>) {
+        if self.stop.is_none() {
+            todo.push(Action::Say(Notice::FilesChanged { files }));
+            self.want_reload(todo);
+        }
+    }
+
+    fn want_reload(&mut self, todo: &mut Vec<Action>) {
         self.notify(Status::Reloading, todo);
         self.reload.asked = true;
     }

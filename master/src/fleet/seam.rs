@@ -1,5 +1,7 @@
 //! The seam between policy and world: what happens, and what is to be done.
 
+use std::path::PathBuf;
+
 use rustcorn_scoreboard::Phase;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::{Monotonic, Pid};
@@ -40,6 +42,8 @@ pub enum Event {
     HeirGone(Fate, Option<String>),
     /// The master that started this one is gone.
     ParentGone,
+    /// Files that are watched have changed, and are to be served (the setting `dev`).
+    FilesChanged(Vec<PathBuf>),
     /// The end of a round: deadlines are looked at, and whatever is missing is done.
     Tick,
 }

@@ -731,3 +731,17 @@ fn nobody_is_recycled_during_a_stop_or_for_an_older_generation() {
     assert_eq!(story.when(Event::Spent(w(0, 1, 1))), []);
     assert_eq!(story.fleet.figures().recycles, [0, 0, 0, 0]);
 }
+
+#[test]
+fn files_that_changed_are_a_reload_but_not_for_a_server_that_stops() {
+    let changed = || Event::FilesChanged(vec!["/srv/app.toml".into()]);
+    let mut story = Story::serving(plan(1));
+    assert_eq!(story.when(changed()), [Action::Load(Generation(2))]);
+    assert_eq!(story.said, [Notice::FilesChanged { files: vec!["/srv/app.toml".into()] }], "nobody sent a signal");
+    assert_eq!(story.told, [Status::Reloading]);
+
+    let mut story = Story::serving(plan(1));
+    story.when(Event::Signal(Sig::Term));
+    story.said.clear();
+    assert_eq!((story.when(changed()), story.said), (vec![], vec![]));
+}

@@ -132,6 +132,11 @@ impl fmt::Display for Notice {
                     write!(f, "; trying again in {pause:.1?}")
                 }
             }
+            Self::ReloaderOn => f.write_str("Reloader is on. Use in development only!"),
+            Self::FilesChanged { files } => {
+                let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                write!(f, "Changed: {}", names.join(", "))
+            }
             Self::ReapedStranger { pid } => write!(f, "Reaped unknown child process {pid}"),
             Self::StatsdTrouble { to, error, lost } => {
                 write!(f, "Cannot send metrics to {to}: {error}; ")?;

@@ -67,6 +67,7 @@ impl OsWorld {
             self.use_log(); // what changed was still said in the old one
         }
         self.update_pidfile(); // after the directory, since it may be relative
+        self.watch_files(); // as above
         // Sockets that only the old generation used are closed with it; its workers take what is queued there and leave.
     }
 }

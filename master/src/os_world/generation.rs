@@ -130,6 +130,8 @@ pub(crate) struct Resources {
     /// Where the master answers, if it shall.
     pub(crate) control: Option<Rc<HeldSocket>>,
     pub(crate) image: Image,
+    /// The image's file, where a reload opens it anew.
+    pub(crate) file: Option<PathBuf>,
     pub(crate) name: String,
     /// The program's own arguments; `None`: the title takes their place.
     pub(crate) args: Option<Vec<CString>>,
@@ -220,6 +222,8 @@ impl Resources {
         let text = settings.to_toml() + &tls.as_ref().map_or_else(String::new, Material::to_toml);
         let handoff = sealed_memfd("rustcorn-settings", text.as_bytes())
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
+        // As it is seen from here, which with `chdir` is another place than the start.
+        let file = (launch.program != Program::ThisImage).then(|| std::path::absolute(&path).unwrap_or(path));
         // Last, since it is the only step others can see.
         let at_start = around.present.is_none();
         let access = access(&settings, identity.as_ref());
@@ -254,6 +258,7 @@ impl Resources {
             control,
             log,
             image,
+            file,
             name,
             args,
             identity,

@@ -4,6 +4,7 @@ mod admin;
 mod children;
 mod commit;
 mod control;
+mod dev;
 mod environment;
 mod error_log;
 mod generation;
@@ -42,6 +43,7 @@ use crate::notice::Notice;
 use crate::pidfile::Pidfile;
 use admin::AdminSeat;
 use children::Children;
+use dev::Watching;
 use generation::OwnProgram;
 use generation::{Around, name_beside_parent};
 pub use generation::{Launch, Program, Resolve};
@@ -86,6 +88,8 @@ pub(crate) struct OsWorld {
     /// Answers to actions, for the next round.
     answers: Vec<Event>,
     metrics: Option<Metrics>,
+    /// With `dev`.
+    watching: Option<Watching>,
     /// What the statsd server was told of.
     told: (Counts, Figures),
     pidfile: Option<Pidfile>,
@@ -109,10 +113,12 @@ impl OsWorld {
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
         let metrics = self.metrics.as_ref().map(|metrics| metrics.due);
         let others = [self.admin.next_deadline(now), self.control.next_deadline(now), self.manager.next_deadline()];
-        let due = [deadline, pulse, metrics].into_iter().chain(others).flatten().min();
+        let look = self.watching.as_ref().and_then(Watching::next_look);
+        let due = [deadline, pulse, metrics, look].into_iter().chain(others).flatten().min();
         let patience = if self.answers.is_empty() { due.map(|due| due.since(now)) } else { Some(Duration::ZERO) };
         let processes = self.children.descriptors().chain(self.admin.descriptors());
         let processes = processes.chain(self.succession.descriptors());
+        let processes = processes.chain(self.watching.as_ref().and_then(Watching::descriptor));
         let watched = [self.signals.as_fd()].into_iter().chain(processes).map(|fd| (fd, Interest::Readable));
         let watched: Vec<_> = watched.chain(self.control.descriptors(self.control_socket())).collect();
         wait_ready(&watched, patience)?;
@@ -149,6 +155,7 @@ impl OsWorld {
         }
         let (now, socket) = (self.now(), self.generations.get(&self.in_force).and_then(|of| of.control.as_deref()));
         events.extend(self.control.tend(now, socket));
+        events.extend(self.watching.as_mut().and_then(|watching| watching.tend(now)));
         events.push(Event::Tick);
         self.oom.look_if_due(self.now());
         self.tend_admin();

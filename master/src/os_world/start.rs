@@ -97,6 +97,7 @@ impl OsWorld {
             in_force: first,
             answers: vec![Event::Tick],
             metrics: None,
+            watching: None,
             told: Default::default(),
             pidfile,
             title: Title::take_over().map_err(|error| complain(Err(error), || "show a process title".to_owned())).ok(),
@@ -107,6 +108,7 @@ impl OsWorld {
         }
         world.start_metrics();
         world.want_admin();
+        world.watch_files();
         Ok((world, plan, birth))
     }
 }

@@ -19,6 +19,16 @@ pub(crate) fn rustcornctl() -> PathBuf {
     folder().join("rustcornctl")
 }
 
+/// One of the examples. By themselves: a test that needs none of them does not wait for the frameworks that they are written with.
+pub(crate) fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        folder();
+        build(&["-p", "rustcorn-examples", "--bins"]);
+    });
+    folder().join(name)
+}
+
 /// The workspace's own folder.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the workspace")
@@ -30,33 +40,28 @@ fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         hear_hang_ups();
-        let test = std::env::current_exe().expect("a running program has a file");
-        let folder = test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps").to_owned();
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
-        };
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--offline",
-                "-p",
-                "rustcorn",
-                "-p",
-                "rustcorn-ctl",
-                "-p",
-                "rustcorn-e2e",
-                "--bins",
-            ])
-            .args(["--profile", profile, "--target-dir"])
-            .arg(folder.parent().expect("a profile is a folder of the target folder"))
-            .current_dir(workspace())
-            .status()
-            .expect("the cargo that built this test still exists");
-        assert!(built.success(), "the programs do not build");
-        folder
+        build(&["-p", "rustcorn", "-p", "rustcorn-ctl", "-p", "rustcorn-e2e", "--bins"])
     })
+}
+
+/// Builds beside this test, as it was built; where.
+fn build(packages: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a file");
+    let folder = test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps").to_owned();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--offline"])
+        .args(packages)
+        .args(["--profile", profile, "--target-dir"])
+        .arg(folder.parent().expect("a profile is a folder of the target folder"))
+        .current_dir(workspace())
+        .status()
+        .expect("the cargo that built this test still exists");
+    assert!(built.success(), "the programs do not build");
+    folder
 }
 
 /// Where the tests run under nohup(1), or a runner like it, every server would start with SIGHUP ignored, and keep it so. A signal

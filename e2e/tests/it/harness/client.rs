@@ -152,7 +152,7 @@ impl Conn {
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
         let mut response = Response { status, headers, body: String::new() };
-        let body = if head_only {
+        let body = if head_only || status == 304 {
             Vec::new()
         } else if response.header("transfer-encoding") == Some("chunked") {
             self.read_chunks()?

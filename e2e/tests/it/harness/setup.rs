@@ -35,6 +35,16 @@ impl Setup {
         Self::new(binaries::testapp(), "journal = \"journal\"\n")
     }
 
+    /// One of the examples.
+    pub(crate) fn example(name: &str, app: &str) -> Self {
+        Self::new(binaries::example(name), app)
+    }
+
+    /// A copy of another program that is its own master.
+    pub(crate) fn program(name: &str, program: &std::path::Path, app: &str) -> Self {
+        Self::new(program.to_owned(), app).installed(name)
+    }
+
     fn new(program: PathBuf, app: &str) -> Self {
         let dir = Dir::new();
         // Debug lines are facts that tests can wait for.
