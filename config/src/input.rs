@@ -15,6 +15,8 @@ pub(crate) enum Input {
     Boolean(bool),
     /// A TOML array, or a flag given several times.
     List(Vec<Self>),
+    /// A TOML table, in the order of its keys' names.
+    Table(Vec<(String, Self)>),
     /// Any other TOML value, worded for a message. No setting takes one.
     Other(String),
 }
@@ -31,7 +33,12 @@ impl Input {
             DeValue::Boolean(boolean) => Self::Boolean(*boolean),
             DeValue::Datetime(datetime) => Self::Other(datetime.to_string()),
             DeValue::Array(items) => Self::List(items.iter().map(|item| Self::from_toml(item.get_ref())).collect()),
-            DeValue::Table(_) => Self::Other("a table".to_owned()),
+            DeValue::Table(table) => Self::Table(
+                table
+                    .iter()
+                    .map(|(key, value)| (key.get_ref().to_string(), Self::from_toml(value.get_ref())))
+                    .collect(),
+            ),
         }
     }
 
@@ -40,6 +47,14 @@ impl Input {
         match self {
             Self::Untyped(text) | Self::Text(text) => Some(text.trim()),
             _ => None,
+        }
+    }
+
+    /// The value as a list of texts: a list, or text with commas between.
+    pub(crate) fn items(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::List(items) => items.iter().map(Self::items).collect::<Option<Vec<_>>>().map(|items| items.concat()),
+            other => other.text().map(|text| text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
         }
     }
 
@@ -65,6 +80,7 @@ impl Input {
             Self::Number(text) | Self::Other(text) => text.clone(),
             Self::Boolean(boolean) => boolean.to_string(),
             Self::List(_) => "a list".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
         };
         match text.char_indices().nth(LONGEST) {
             Some((cut, _)) => format!("{}…", &text[..cut]),

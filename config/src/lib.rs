@@ -13,6 +13,7 @@ mod duration;
 mod endpoint;
 mod file;
 mod handoff;
+mod http_rule;
 mod input;
 mod invocation;
 mod layers;
@@ -25,14 +26,17 @@ mod settings;
 mod size;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use address::{Address, StatsdHost};
 pub use app::{App, AppSpec};
 pub use cli::Usage;
 pub use endpoint::Endpoint;
 pub use handoff::Change;
+pub use http_rule::{HeaderMap, ProxyProtocol};
 pub use invocation::{Invocation, Loaded, Mode, Origins};
 pub use print::settings_markdown;
 pub use problem::{Origin, Problem, Problems, nearest, unknown};
 pub use setting::{Apply, Setting};
 pub use settings::{SETTINGS, Settings};
+pub use trust::Trusted;
