@@ -24,6 +24,12 @@ impl Trusted {
         self.everybody || self.networks.iter().any(|network| network.contains(&address))
     }
 
+    /// The list `*`.
+    #[must_use]
+    pub const fn everybody() -> Self {
+        Self { everybody: true, networks: Vec::new() }
+    }
+
     fn add(&mut self, text: &str) -> Result<(), String> {
         if text == "*" {
             self.everybody = true;

@@ -30,6 +30,7 @@ use crate::handoff::{Handoff, Ready};
 use crate::lifeline::Lifeline;
 use crate::log;
 use crate::panics::{contained, say_panics};
+use crate::policy::Policy;
 use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::serve::Serving;
 use crate::shared::Shared;
@@ -142,6 +143,7 @@ impl Boot {
             let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
             writer.boot(Pid::this(), generation);
             let shared = Shared::new(writer, settings.keepalive, settings.header_timeout);
+            shared.obey(Policy::new(&settings));
             log::count_on(&shared);
             if let Some(telemetry) = Telemetry::start(&settings, slot, &shared).map_err(Failure::Boot)? {
                 telemetry.publish();
@@ -269,7 +271,14 @@ impl Boot {
         let wishes = OsWishes::listen(orphaned).map_err(cannot("listen to signals"))?;
         let listeners: io::Result<_> = self.listeners.drain(..).map(Listener::new).collect();
         let acceptors = Acceptors::new(listeners.map_err(cannot("use a listening socket"))?);
-        let tick = tick(&[settings.timeout, settings.keepalive, settings.header_timeout]);
+        let tick = tick(&[
+            settings.timeout,
+            settings.keepalive,
+            settings.header_timeout,
+            settings.body_timeout,
+            settings.write_timeout,
+            settings.request_timeout,
+        ]);
         executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {
             shared: Arc::clone(shared),

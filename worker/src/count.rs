@@ -16,6 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -24,12 +25,13 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use rustcorn_scoreboard::{PolledText, Polling};
 use rustcorn_sys::Monotonic;
-use rustcorn_sys::log::{Format, Panic, format};
+use rustcorn_sys::log::{Field, Format, Panic, format};
 use tower_service::Service;
 
 pub(crate) use body::CountedBody;
 use body::length;
 
+use crate::guard::Reason;
 use crate::log::{self, Seen};
 use crate::panics::contained;
 use crate::registry::{Connection, Phase};
@@ -55,7 +57,9 @@ where
     type Error = Infallible;
     type Future = Handling<S>;
 
-    fn call(&self, request: Request<Incoming>) -> Handling<S> {
+    fn call(&self, mut request: Request<Incoming>) -> Handling<S> {
+        let client = self.connection.sender(request.headers());
+        request.extensions_mut().insert(client);
         let mut ticket = Ticket::open(&self.connection, &request);
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
@@ -141,7 +145,10 @@ impl Ticket {
     }
 
     /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
-    fn answered<B>(&mut self, response: &mut Response<B>) {
+    fn answered<B>(&mut self, response: &mut Response<Option<B>>) {
+        if let Some(reason) = self.0.connection.body_fault() {
+            spoilt(reason, response);
+        }
         let (entry, status) = (&mut *self.0, response.status());
         entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
         // hyper has no way to send any other 1xx as a response, and sends this instead.
@@ -156,19 +163,39 @@ impl Ticket {
         }
     }
 
-    /// The application failed: a line, and a count as exception.
+    /// The application has had its time: a line, which names the request.
+    #[cold]
+    fn timed_out(&self) {
+        let entry = &*self.0;
+        let took = Monotonic::now().since(entry.started);
+        let (text, fields) = self.described(StatusCode::GATEWAY_TIMEOUT, took);
+        let message = format_args!("Request timeout: {text} had no response after {:.1} s", took.as_secs_f64());
+        log::warning(message, &fields);
+    }
+
+    /// The request in words, and in fields for a log line.
+    fn described(&self, instead: StatusCode, took: Duration) -> (String, Vec<Field>) {
+        let entry = &*self.0;
+        let text = format!("{:?}", entry.text);
+        let mut fields = entry.observed.as_ref().and_then(Observed::context).map_or_else(Vec::new, log::trace_fields);
+        if let Some(seen) = &entry.seen {
+            let status = entry.status.unwrap_or(instead);
+            fields.push(seen.field(entry.connection.client(), Some(status), took));
+        }
+        (text.trim_matches('"').to_owned(), fields)
+    }
+
+    /// The application failed: a line, and a count as exception. Not where the request's body was refused: that is told, and what
+    /// the application makes of it is no fault of its own.
     #[cold]
     fn failed(&mut self, place: &str, why: &Failure) {
         self.troubled(why.trouble);
-        let entry = &*self.0;
-        let text = format!("{:?}", entry.text);
-        let text = text.trim_matches('"');
-        let mut fields = entry.observed.as_ref().and_then(Observed::context).map_or_else(Vec::new, log::trace_fields);
-        if let Some(seen) = &entry.seen {
-            let status = entry.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR); // what is answered instead
-            let took = Monotonic::now().since(entry.started);
-            fields.push(seen.field(entry.connection.peer.as_ref(), Some(status), took));
+        if why.panic.is_none() && self.0.connection.body_fault().is_some() {
+            return;
         }
+        let entry = &*self.0;
+        let took = Monotonic::now().since(entry.started);
+        let (text, mut fields) = self.described(StatusCode::INTERNAL_SERVER_ERROR, took); // what is answered instead
         let (mut stack, words) = (String::new(), &why.words);
         if let Some(panic) = &why.panic {
             fields.extend(panic.fields());
@@ -188,7 +215,8 @@ impl Drop for Ticket {
             if let Some((observed, telemetry)) = observed {
                 telemetry.observer.end(observed, None, Monotonic::now().since(entry.started));
             }
-            return writer.request_aborted(); // the connection is gone too: it has no phase any more
+            // The connection is gone too: it has no phase any more.
+            return writer.request_aborted();
         };
         let now = Monotonic::now();
         // Before the count: whoever sees the request counted finds its span on its way.
@@ -198,6 +226,7 @@ impl Drop for Ticket {
         writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
         entry.connection.shared.request_answered();
         entry.connection.enter(if entry.upgraded { Phase::Upgraded } else { Phase::Idle }, Some(now));
+        entry.connection.quiet_now();
     }
 }
 
@@ -291,9 +320,23 @@ where
     type Output = Result<Response<CountedBody<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         let ticket = this.ticket.as_mut().expect("a future is not polled again after it is ready");
         let since = ticket.poll_begins();
+        if ticket.0.connection.out_of_time() {
+            ticket.timed_out();
+            let mut ticket = this.ticket.take().expect("checked above");
+            let shown = ticket.show(since);
+            // Unwind safe: what is left of the handler after a panic is dropped and not used.
+            let dropped = contained(|| this.step.set(Step::Failed { why: None }));
+            drop(shown);
+            if let Err(panic) = dropped {
+                ticket.failed("", &panic.into());
+            }
+            let mut response = failure(StatusCode::GATEWAY_TIMEOUT);
+            ticket.answered(&mut response);
+            return Poll::Ready(Ok(response.map(|body| CountedBody::new(ticket, body, Some(0)))));
+        }
         let shown = ticket.show(since);
         // Unwind safe: after a panic the future is not polled again, and what it shares with other requests is up to the
         // application, as with any panic in a thread.
@@ -312,7 +355,7 @@ where
             Ok(response) => response.map(Some),
             Err(why) => {
                 ticket.failed("", &why);
-                failure()
+                failure(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
         ticket.answered(&mut response);
@@ -324,11 +367,22 @@ where
 /// What a client gets where the application has no answer. The connection ends with it: what is left of the request's body
 /// may be anything.
 #[cold]
-fn failure<B>() -> Response<Option<B>> {
+fn failure<B>(status: StatusCode) -> Response<Option<B>> {
     let mut response = Response::new(None);
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// The answer to a request whose body was refused while the application had it: what the application says, if it says that
+/// something is wrong. The connection ends with it.
+#[cold]
+fn spoilt<B>(reason: Reason, response: &mut Response<Option<B>>) {
+    let status = response.status();
+    if !status.is_client_error() {
+        *response = failure(reason.status());
+    }
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// An error and its causes in one line.

@@ -10,6 +10,7 @@ use rustcorn_sys::socket::has_pending_bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::preamble::Preamble;
 use crate::registry::{Connection, Registered};
 
 /// Responses up to this many bytes are joined before they are sent: well below what copying them costs more than it saves.
@@ -40,15 +41,28 @@ impl AsFd for Socket {
     }
 }
 
+/// Calls one method on whichever socket it is.
+macro_rules! on_socket {
+    ($stream:expr, $method:ident($($argument:expr),*)) => {
+        match &mut $stream.socket {
+            Socket::Tcp(socket, _) => Pin::new(socket).$method($($argument),*),
+            Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
+        }
+    };
+}
+
 /// A socket on the books of the worker. Dropping it takes it off, also where an upgrade has given it to the application.
 pub(crate) struct Stream {
     socket: Socket,
     registered: Registered,
+    /// What comes before everything else, if it is looked for, until it is over.
+    preamble: Option<Box<Preamble>>,
 }
 
 impl Stream {
     pub(crate) fn new(socket: Socket, registered: Registered) -> Self {
-        Self { socket, registered }
+        let preamble = Preamble::of(&registered.0);
+        Self { socket, registered, preamble }
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -68,26 +82,32 @@ impl Stream {
     /// that a part of the response stays behind.
     #[inline]
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if polled.is_pending() {
-            self.connection().has_unsent();
+        match polled {
+            Poll::Pending => self.waits_to_write(),
+            Poll::Ready(Ok(bytes)) => {
+                self.connection().has_sent(bytes);
+                polled
+            }
+            Poll::Ready(Err(_)) => polled,
         }
-        polled
     }
-}
 
-/// Calls one method on whichever socket it is.
-macro_rules! on_socket {
-    ($stream:expr, $method:ident($($argument:expr),*)) => {
-        match &mut $stream.socket {
-            Socket::Tcp(socket, _) => Pin::new(socket).$method($($argument),*),
-            Socket::Unix(socket) => Pin::new(socket).$method($($argument),*),
+    #[cold]
+    fn waits_to_write(&self) -> Poll<io::Result<usize>> {
+        if !self.connection().has_unsent() {
+            return Poll::Pending;
         }
-    };
-}
+        if let Socket::Tcp(socket, _) = &self.socket {
+            // What the kernel still holds would stay there for as long as the client keeps its window shut. Where this cannot be
+            // said it does.
+            let _ = socket.set_zero_linger();
+        }
+        let why = "the client took nothing of its response for write_timeout";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
+    }
 
-impl AsyncRead for Stream {
     #[inline]
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         // The socket's own poll_read, not a readiness loop of ours: after a short read it knows without a second system call
         // that the socket is empty.
@@ -98,6 +118,39 @@ impl AsyncRead for Stream {
             _ => {}
         }
         polled
+    }
+
+    /// Reads the preamble, then what came with it.
+    #[cold]
+    fn poll_preamble(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(mut preamble) = self.preamble.take() else { return self.poll_socket(cx, buf) };
+        let before = buf.filled().len();
+        while !preamble.is_over() {
+            match self.poll_socket(cx, buf) {
+                Poll::Pending => {
+                    self.preamble = Some(preamble);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if buf.filled().len() == before => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    let read = preamble.read(&buf.filled()[before..], self.connection());
+                    buf.set_filled(before);
+                    read?;
+                }
+            }
+        }
+        if preamble.hand_over(buf) {
+            self.preamble = Some(preamble);
+        }
+        if buf.filled().len() > before { Poll::Ready(Ok(())) } else { self.poll_socket(cx, buf) }
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.preamble.is_none() { self.poll_socket(cx, buf) } else { self.poll_preamble(cx, buf) }
     }
 }
 

@@ -8,6 +8,10 @@
 //! | `run` | the serving core: accept, spawn, drain |
 //! | `accept` | the listening sockets |
 //! | `serve`, `io` | one connection: hyper, and the stream under it |
+//! | `guard`, `guarded` | what hyper may read: strict framing and header policy, and refusals |
+//! | `preamble`, `proxy` | the PROXY protocol, before everything else |
+//! | `policy`, `client` | what the settings say about requests; who sent one |
+//! | `pace` | how slowly bodies and responses may go |
 //! | `count` | requests on their way through the application, counted; its failures contained |
 //! | `registry` | open connections and their time limits |
 //! | `shared` | what all of these share |
@@ -23,16 +27,23 @@
 
 mod accept;
 mod boot;
+mod client;
 mod context;
 mod count;
 mod drain;
 #[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
 mod events;
+mod guard;
+mod guarded;
 mod handoff;
 mod io;
 mod lifeline;
 mod log;
+mod pace;
 mod panics;
+mod policy;
+mod preamble;
+mod proxy;
 mod registry;
 mod run;
 mod serve;
@@ -44,6 +55,7 @@ mod timers;
 mod wishes;
 
 pub use boot::{run_local, run_threaded};
+pub use client::Client;
 pub use context::Context;
 pub use count::BoxError;
 #[cfg(feature = "tracing")]

@@ -2,16 +2,23 @@
 //!
 //! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
 //! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
+//! How bodies and responses get on is measured (`pace`) only where one of them waits for the client.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
 
+use crate::guard::{Marks, Reason};
+use crate::pace::{Pace, Watch};
+use crate::policy::Times;
 use crate::shared::Shared;
+
+/// How long a client is listened to whose connection is being closed.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +34,8 @@ pub(crate) enum Phase {
     InRequest = 3,
     /// No longer HTTP (websocket, CONNECT): the application has it, no limit of ours applies.
     Upgraded = 4,
+    /// Closed on our side; what the client still sends is thrown away.
+    Lingering = 6,
 }
 
 /// Phase, close request and time in one word: `nanoseconds << 4 | close << 3 | phase`. Nanoseconds 0 means "not stamped yet":
@@ -47,6 +56,7 @@ impl Word {
             1 => Phase::Idle,
             2 => Phase::ReadingHead,
             3 => Phase::InRequest,
+            6 => Phase::Lingering,
             _ => Phase::Upgraded,
         }
     }
@@ -83,6 +93,10 @@ impl Peer {
     pub(crate) const fn port(&self) -> u16 {
         self.address.port()
     }
+
+    pub(crate) const fn socket_address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 /// One connection, shared by its stream, its request and the sweep.
@@ -98,7 +112,26 @@ pub(crate) struct Connection {
     waker: OnceLock<Waker>,
     /// Where the registry holds it.
     position: AtomicUsize,
+    /// What this peer says of scheme and client is believed.
+    believed: bool,
+    /// Who the client is, by the PROXY protocol.
+    proxied: OnceLock<Peer>,
+    /// Why a PROXY header is refused.
+    proxy_fault: Mutex<Option<Reason>>,
+    /// What the head that hyper has read last says, as `MARK_` bits.
+    marks: AtomicU8,
+    /// The guard waits until no request is in flight and all is sent.
+    held: AtomicBool,
+    /// Why the body of the request in flight is refused.
+    body_fault: OnceLock<Reason>,
+    /// Bodies on their way in, and responses on their way out, for the sweep.
+    body: Pace,
+    response: Pace,
 }
+
+const MARK_SCHEME: u8 = 1;
+const MARK_HTTPS: u8 = 2;
+const MARK_FORWARDED: u8 = 4;
 
 impl Connection {
     fn load(&self) -> Word {
@@ -121,10 +154,19 @@ impl Connection {
         }
     }
 
-    /// The socket takes no more for now.
+    /// The socket takes no more for now. Whether it took too long for that already.
     #[cold]
-    pub(crate) fn has_unsent(&self) {
+    pub(crate) fn has_unsent(&self) -> bool {
         self.unsent.store(true, Relaxed);
+        self.response.waits()
+    }
+
+    /// The socket has taken bytes; counted only where some had to wait.
+    #[inline]
+    pub(crate) fn has_sent(&self, bytes: usize) {
+        if self.unsent.load(Relaxed) {
+            self.response.moved(bytes as u64, true);
+        }
     }
 
     /// hyper has nothing left to write. Idle time counts from here where the client was slow to take its response.
@@ -132,10 +174,115 @@ impl Connection {
     pub(crate) fn all_sent(&self) {
         if self.unsent.load(Relaxed) {
             self.unsent.store(false, Relaxed);
+            self.response.rests();
             if self.phase() == Phase::Idle {
                 self.enter(Phase::Idle, None);
             }
+            self.quiet_now();
         }
+    }
+
+    /// Nothing is in flight, and nothing waits to be sent.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.phase() != Phase::InRequest && !self.unsent.load(Relaxed)
+    }
+
+    /// Wakes the connection's task when a request has been answered or all has been sent.
+    #[cold]
+    pub(crate) fn wake_when_quiet(&self) {
+        self.held.store(true, Relaxed);
+    }
+
+    /// A request has been answered, or all has been sent.
+    #[inline]
+    pub(crate) fn quiet_now(&self) {
+        if self.held.load(Relaxed) {
+            self.held.store(false, Relaxed);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether what the peer says of scheme and client is believed.
+    #[inline]
+    pub(crate) const fn believed(&self) -> bool {
+        self.believed
+    }
+
+    /// The client, by the PROXY protocol or as the peer.
+    pub(crate) fn client(&self) -> Option<&Peer> {
+        self.proxied.get().or(self.peer.as_ref())
+    }
+
+    /// The PROXY protocol says who the client is.
+    pub(crate) fn proxied_for(&self, client: SocketAddr) {
+        let first = self.proxied.set(Peer::new(client)).is_ok();
+        debug_assert!(first, "a connection has one PROXY header");
+    }
+
+    /// A PROXY header is refused.
+    pub(crate) fn proxy_failed(&self, reason: Reason) {
+        *self.proxy_fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason);
+    }
+
+    pub(crate) fn take_proxy_fault(&self) -> Option<Reason> {
+        self.proxy_fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+
+    /// What the head says that hyper reads next.
+    pub(crate) fn set_marks(&self, marks: Marks) {
+        let scheme = match marks.https {
+            None => 0,
+            Some(false) => MARK_SCHEME,
+            Some(true) => MARK_SCHEME | MARK_HTTPS,
+        };
+        self.marks.store(scheme | if marks.forwarded_for { MARK_FORWARDED } else { 0 }, Relaxed);
+    }
+
+    /// What the head says that hyper has read.
+    #[inline]
+    pub(crate) fn marks(&self) -> Marks {
+        let marks = self.marks.load(Relaxed);
+        Marks {
+            https: (marks & MARK_SCHEME != 0).then_some(marks & MARK_HTTPS != 0),
+            forwarded_for: marks & MARK_FORWARDED != 0,
+        }
+    }
+
+    /// Bytes of a body have arrived; `more` are to come.
+    pub(crate) fn body_came(&self, bytes: u64, more: bool) {
+        self.body.moved(bytes, false);
+        if !more {
+            self.body.rests();
+        }
+    }
+
+    /// The application waits for more of a body. Whether the client took too long for that already.
+    pub(crate) fn body_starves(&self) -> bool {
+        self.body.waits()
+    }
+
+    /// The body of the request in flight is refused.
+    pub(crate) fn body_failed(&self, reason: Reason) {
+        let _ = self.body_fault.set(reason); // the first is the one that counts
+    }
+
+    /// Why the body of the request in flight is refused.
+    #[inline]
+    pub(crate) fn body_fault(&self) -> Option<Reason> {
+        self.body_fault.get().copied()
+    }
+
+    /// Whether the request in flight has had all the time that it gets.
+    #[inline]
+    pub(crate) fn out_of_time(&self) -> bool {
+        let word = self.load();
+        word.close() && word.phase() == Phase::InRequest
     }
 
     /// With the application, or on its way to the client. An upgraded connection writes as it likes.
@@ -143,14 +290,15 @@ impl Connection {
         match self.phase() {
             Phase::InRequest => true,
             Phase::Upgraded => false,
-            Phase::New | Phase::Idle | Phase::ReadingHead => self.unsent.load(Relaxed),
+            Phase::New | Phase::Idle | Phase::ReadingHead | Phase::Lingering => self.unsent.load(Relaxed),
         }
     }
 
     /// Whether the connection shall end if nothing has arrived on it. Never while a response is being written: hyper, told of
-    /// an end, would drop the rest.
+    /// an end, would drop the rest. In a request it is the request that is asked to end, see [`Self::out_of_time`].
     pub(crate) fn close_requested(&self) -> bool {
-        self.load().close() && !self.unsent.load(Relaxed)
+        let word = self.load();
+        word.close() && word.phase() != Phase::InRequest && !self.unsent.load(Relaxed)
     }
 
     pub(crate) fn set_waker(&self, waker: &Waker) {
@@ -160,18 +308,23 @@ impl Connection {
     /// Asks the connection to end, provided it is still as `seen`.
     fn request_close(&self, seen: Word) {
         let asked = self.word.compare_exchange(seen.0, seen.0 | Word::CLOSE, Relaxed, Relaxed).is_ok();
-        if asked && let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        if asked {
+            self.wake();
         }
     }
 
-    /// Enforces the limits on one connection.
-    ///
-    /// None holds while a response is being written. A client that stops reading so keeps its connection for as long as it
-    /// answers the kernel's probes; in a drain it loses it with all others at the end of `graceful_timeout`.
+    /// Enforces the limits on one connection. While a response is being written, only that for taking it holds.
     fn check(&self, now: Monotonic, limits: &Limits) {
         if self.unsent.load(Relaxed) {
+            let watch = limits.times.write.map(|time| Watch { time, least: 0 });
+            if self.phase() != Phase::Upgraded && self.response.is_late(now, watch) {
+                self.wake();
+            }
             return;
+        }
+        let watch = limits.times.body.map(|pace| Watch { time: pace.time, least: pace.least });
+        if self.body.is_late(now, watch) {
+            self.wake();
         }
         let mut seen = self.load();
         let since = match seen.since() {
@@ -190,7 +343,9 @@ impl Connection {
             Phase::New => over(limits.header) || limits.idle_ends.is_some_and(|end| now >= end),
             Phase::Idle => over(limits.keepalive) || limits.idle_ends.is_some_and(|end| now >= end),
             Phase::ReadingHead => over(limits.header),
-            Phase::InRequest | Phase::Upgraded => false,
+            Phase::InRequest => over(limits.times.request) && !seen.close(), // it is asked once
+            Phase::Lingering => over(Some(LINGER)) || limits.idle_ends.is_some_and(|end| now >= end),
+            Phase::Upgraded => false,
         };
         if overdue {
             self.request_close(seen);
@@ -217,6 +372,7 @@ pub(crate) struct Limits {
     pub(crate) keepalive: Option<Duration>,
     /// The moment from which no connection may be idle: the end of a drain.
     pub(crate) idle_ends: Option<Monotonic>,
+    pub(crate) times: Times,
 }
 
 /// How many connections do what, for log lines and the drain.
@@ -248,6 +404,14 @@ impl Registry {
     pub(crate) fn add(&self, shared: &Arc<Shared>, peer: Option<SocketAddr>) -> Registered {
         let mut inner = self.lock();
         let connection = Arc::new(Connection {
+            believed: shared.policy().believes(peer),
+            proxied: OnceLock::new(),
+            proxy_fault: Mutex::default(),
+            marks: AtomicU8::new(0),
+            held: AtomicBool::new(false),
+            body_fault: OnceLock::new(),
+            body: Pace::default(),
+            response: Pace::default(),
             shared: Arc::clone(shared),
             peer: peer.map(Peer::new),
             word: AtomicU64::new(Word::new(Phase::New, None).0),

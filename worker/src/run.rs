@@ -86,7 +86,7 @@ where
 {
     /// Serves until asked to leave and done with it. Calls `leaves` when a drain begins.
     pub(crate) async fn run(mut self, mut leaves: impl FnMut()) -> Ended {
-        let protocol = protocol();
+        let protocol = protocol(&self.shared);
         let mut leaving = None;
         loop {
             match poll_fn(|cx| self.poll_event(cx, leaving.as_mut())).await {

@@ -14,14 +14,26 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, chain};
+use crate::guarded::Guarded;
 use crate::io::{Socket, Stream};
 use crate::log;
 use crate::registry::Connection;
 use crate::shared::Shared;
 
+/// Headers that hyper takes without being told; for so many it has room at hand.
+const HEADERS: usize = 100;
+/// The smallest buffer that hyper takes as a limit, and what it has by itself is far more.
+const BUFFER: usize = 8192 + 4096 * 100;
+
 /// HTTP/1.1 as all connections speak it.
-pub(crate) fn protocol() -> Builder {
+pub(crate) fn protocol(shared: &Shared) -> Builder {
     let mut builder = Builder::new();
+    // The guard has judged already; hyper's own limits must not be lower.
+    let rules = &shared.policy().rules;
+    if rules.fields() > HEADERS {
+        builder.max_headers(rules.fields());
+    }
+    builder.max_buf_size(BUFFER.max(2 * rules.head()));
     // hyper's timer would be reset for each request; the sweep does this for all connections at once (see registry.rs).
     builder.header_read_timeout(None);
     builder
@@ -35,7 +47,7 @@ pin_project! {
         Counted<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
-        http: UpgradeableConnection<TokioIo<Stream>, Counted<S>>,
+        http: UpgradeableConnection<TokioIo<Guarded<Stream>>, Counted<S>>,
         connection: Arc<Connection>,
     }
 }
@@ -52,7 +64,7 @@ where
         let registered = shared.registry.add(shared, socket.peer());
         let connection = Arc::clone(&registered.0);
         let counted = Counted { service, connection: Arc::clone(&connection) };
-        let stream = TokioIo::new(Stream::new(socket, registered));
+        let stream = TokioIo::new(Guarded::new(Stream::new(socket, registered), Arc::clone(&connection)));
         Self { http: protocol.serve_connection(stream, counted).with_upgrades(), connection }
     }
 }
@@ -70,8 +82,8 @@ where
         let this = self.project();
         this.connection.set_waker(cx.waker());
         if let Err(error) = ready!(this.http.poll(cx)) {
-            // Malformed requests, clients that left: hyper has answered what can be answered.
-            let (mut status, mut span, peer) = (None, None, this.connection.peer.as_ref());
+            // Clients that left, mostly. What hyper would refuse the guard has refused; if not, hyper has answered.
+            let (mut status, mut span, peer) = (None, None, this.connection.client());
             if error.is_parse() {
                 status = answered_with(&error);
                 let telemetry = this.connection.shared.telemetry();

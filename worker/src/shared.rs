@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustcorn_config::Settings;
 use rustcorn_scoreboard::Writer;
 use rustcorn_sys::Monotonic;
 
 use crate::handoff::Ready;
+use crate::policy::Policy;
 use crate::registry::{Limits, Registry};
 use crate::telemetry::Telemetry;
 
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     telemetry: OnceLock<Telemetry>,
     /// Set before the first connection, or never.
     quota: OnceLock<Quota>,
+    /// Set before the first connection; else that of the default settings.
+    policy: OnceLock<Policy>,
 }
 
 /// The requests that this worker shall serve (`max_requests`).
@@ -47,7 +51,19 @@ impl Shared {
             says_close: AtomicBool::new(keepalive.is_zero()),
             telemetry: OnceLock::new(),
             quota: OnceLock::new(),
+            policy: OnceLock::new(),
         })
+    }
+
+    /// What holds for requests and those who send them.
+    pub(crate) fn obey(&self, policy: Policy) {
+        let first = self.policy.set(policy).is_ok();
+        debug_assert!(first, "a worker has one policy");
+    }
+
+    #[inline]
+    pub(crate) fn policy(&self) -> &Policy {
+        self.policy.get_or_init(|| Policy::new(&Settings::defaults()))
     }
 
     /// From now on requests are observed.
@@ -100,6 +116,7 @@ impl Shared {
             0 => None,
             nanos => Some(Monotonic::from_nanos(nanos)),
         };
-        self.registry.sweep(now, &Limits { header: self.header, keepalive: self.keepalive, idle_ends });
+        let times = self.policy().times;
+        self.registry.sweep(now, &Limits { header: self.header, keepalive: self.keepalive, idle_ends, times });
     }
 }

@@ -20,6 +20,7 @@ use super::options::{Options, Propagators};
 use super::route::Route;
 use super::sampling::{Ids, Sampling};
 use super::text::{cut, redacted};
+use crate::client::Client;
 use crate::registry::Peer;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -254,7 +255,8 @@ impl Traces {
             let original = cut(request.method().as_str(), self.longest);
             attributes.push(KeyValue::new("http.request.method_original", original));
         }
-        attributes.push(KeyValue::new("url.scheme", "http"));
+        let client = request.extensions().get::<Client>();
+        attributes.push(KeyValue::new("url.scheme", client.map_or("http", Client::scheme)));
         attributes.push(KeyValue::new("url.path", cut(uri.path(), self.longest)));
         if let Some(query) = uri.query() {
             attributes.push(KeyValue::new("url.query", redacted(query, self.longest)));
@@ -264,7 +266,12 @@ impl Traces {
             attributes.push(KeyValue::new("server.address", cut(&host, self.longest)));
             attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
         }
-        peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        if let Some(client) = client.and_then(Client::address) {
+            attributes.push(KeyValue::new("client.address", client.to_string()));
+            peer.into_iter().for_each(|peer| add_network_peer(&mut attributes, peer));
+        } else {
+            peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        }
         if let Some(agent) = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
             attributes.push(KeyValue::new("user_agent.original", cut(agent, self.longest)));
         }
@@ -293,9 +300,13 @@ impl Callers {
     }
 }
 
-/// The client is the peer: headers that say otherwise are not believed, as there is no setting yet that says from whom.
+/// The client is the peer, where nobody who is believed says otherwise.
 fn add_peer(attributes: &mut Vec<KeyValue>, peer: &Peer) {
     attributes.push(KeyValue::new("client.address", peer.address()));
+    add_network_peer(attributes, peer);
+}
+
+fn add_network_peer(attributes: &mut Vec<KeyValue>, peer: &Peer) {
     attributes.push(KeyValue::new("network.peer.address", peer.address()));
     attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
 }
