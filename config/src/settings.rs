@@ -90,10 +90,10 @@ settings! {
     header_timeout: Duration = "30", Time(10, HOUR), "--header-timeout" "SECONDS", Workers,
         "Time that a client has to send the head of a request.";
     body_timeout: Duration = "30", TimeOrOff(Time(100, HOUR)), "--body-timeout" "SECONDS", Workers,
-        "Time that the body of a request may stand still where the application waits for it; then 408. 0 turns that off.";
+        "Time that the body of a request may stand still while there is room for it; then 408. 0 turns that off.";
     body_min_rate: u64 = "240", Bytes, "--body-min-rate" "BYTES", Workers,
-        "Bytes a second that the body of a request must come in at least, on average over body_timeout, where the application \
-         waits for it; then 408. 0 turns that off.";
+        "Bytes a second that the body of a request must come in at least, on average over body_timeout, while there is room for \
+         it; then 408. 0 turns that off.";
     write_timeout: Duration = "60", TimeOrOff(Time(100, HOUR)), "--write-timeout" "SECONDS", Workers,
         "Time that a client may take none of the response that waits for it; then the connection is cut. 0 turns that off.";
     request_timeout: Duration = "0", TimeOrOff(Time(100, 24 * HOUR)), "--request-timeout" "SECONDS", Workers,

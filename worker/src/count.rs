@@ -31,7 +31,6 @@ use tower_service::Service;
 pub(crate) use body::CountedBody;
 use body::length;
 
-use crate::guard::Reason;
 use crate::log::{self, Seen};
 use crate::panics::contained;
 use crate::registry::{Connection, Phase};
@@ -147,7 +146,7 @@ impl Ticket {
     /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
     fn answered<B>(&mut self, response: &mut Response<Option<B>>) {
         if let Some(reason) = self.0.connection.body_fault() {
-            spoilt(reason, response);
+            *response = failure(reason.status()); // whatever the application made of it
         }
         let (entry, status) = (&mut *self.0, response.status());
         entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
@@ -372,17 +371,6 @@ fn failure<B>(status: StatusCode) -> Response<Option<B>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// The answer to a request whose body was refused while the application had it: what the application says, if it says that
-/// something is wrong. The connection ends with it.
-#[cold]
-fn spoilt<B>(reason: Reason, response: &mut Response<Option<B>>) {
-    let status = response.status();
-    if !status.is_client_error() {
-        *response = failure(reason.status());
-    }
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// An error and its causes in one line.

@@ -1,8 +1,8 @@
 //! The guard at work: the stream of an HTTP/1 connection as hyper sees it, without what the guard refuses.
 //!
-//! What is refused is answered here, when hyper has written all answers before it: hyper is told that the client has no more to
-//! say, closes the connection in good order, and finds that closing includes one last answer. A bad body, whose head hyper has
-//! already handed to the application, is an error for the application instead; what it then answers is `count`'s business.
+//! What is refused is answered here, when hyper has written all answers before it; to hyper the client then has no more to say. A bad
+//! body, whose head hyper has already handed to the application, is an error for the application instead, and what is
+//! answered is `count`'s business.
 //!
 //! A connection that ends before all was read is closed by half first: the kernel resets a closed connection when bytes
 //! arrive, and a client that is reset may lose the answer that it has not read yet.
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             return self.starved(cx);
         }
         if buf.filled().len() == before || self.guard.over() {
-            return self.ended(buf.filled().len() == before);
+            return self.ended(cx, buf.filled().len() == before);
         }
         let fed = self.feed(&mut buf.filled_mut()[before..]);
         let (pass, len) = (before + fed.pass, before + fed.len);
@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
                 return Poll::Ready(Ok(()));
             }
             if let Some((refused, _)) = self.refused {
-                return self.refuse_more(refused);
+                return self.refuse_more(cx, refused);
             }
             if self.guard.asked() {
                 match self.connection.phase() {
@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             }
             let new = &buf.filled()[before..];
             if new.is_empty() {
-                return self.ended(true);
+                return self.ended(cx, true);
             }
             self.stash.extend_from_slice(new);
             self.unseen = true;
@@ -185,26 +185,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     }
 
     /// No bytes now.
-    #[cold]
-    fn starved(&mut self, _cx: &Context<'_>) -> Poll<io::Result<()>> {
-        if self.guard.in_body() && self.connection.body_starves() {
-            let refused = Refused { reason: Reason::BodyTimeout, in_body: true };
-            self.refuse(refused);
-            return self.refuse_more(refused);
+    fn starved(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.guard.in_body() {
+            if self.connection.body_starves() {
+                let refused = Refused { reason: Reason::BodyTimeout, in_body: true };
+                self.refuse(refused);
+                return self.refuse_more(cx, refused);
+            }
+        } else if !self.stash.is_empty() {
+            self.head_begins();
         }
         Poll::Pending
     }
 
+    /// A part of a head is here. Its time counts from now, or from the end of the request before it.
+    #[cold]
+    fn head_begins(&self) {
+        self.connection.bytes_arrived();
+        if self.connection.phase() == Phase::InRequest {
+            self.connection.wake_when_quiet();
+        }
+    }
+
     /// The stream has no more, or has bytes that are nobody's business but the application's.
     #[cold]
-    fn ended(&mut self, no_more: bool) -> Poll<io::Result<()>> {
+    fn ended(&mut self, cx: &mut Context<'_>, no_more: bool) -> Poll<io::Result<()>> {
         if let Some((refused, _)) = self.refused {
-            return self.refuse_more(refused);
+            return self.refuse_more(cx, refused);
         }
         // Not the client's end, but ours.
         let over_time = no_more && self.connection.close_requested() && self.connection.phase() == Phase::ReadingHead;
         if over_time && !self.stash.is_empty() {
-            self.refuse(Refused { reason: Reason::HeaderTimeout, in_body: false });
+            let refused = Refused { reason: Reason::HeaderTimeout, in_body: false };
+            self.refuse(refused);
+            return self.refuse_more(cx, refused);
         }
         Poll::Ready(Ok(()))
     }
@@ -224,13 +238,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         log::refused(reason, self.connection.client(), span.as_ref());
     }
 
-    /// What hyper reads from now on.
-    fn refuse_more(&mut self, refused: Refused) -> Poll<io::Result<()>> {
+    /// What hyper reads from now on: an error in a body; instead of a head the end, once all is said.
+    fn refuse_more(&mut self, cx: &mut Context<'_>, refused: Refused) -> Poll<io::Result<()>> {
         if refused.in_body {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refused.reason.text())));
         }
         // An end while a request is in flight would be that request's end.
-        if self.connection.is_quiet() { Poll::Ready(Ok(())) } else { self.hold() }
+        if !self.connection.is_quiet() && matches!(self.closing, Closing::Open) {
+            return self.hold();
+        }
+        // Here, and not when hyper closes: after a request that asked for an upgrade in vain it does not.
+        self.close(cx)
     }
 
     /// Waits until the request in flight is answered.
@@ -249,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             }
             let new = &buf.filled()[before..];
             if new.is_empty() {
-                return self.ended(true);
+                return self.ended(cx, true);
             }
             self.stash.extend_from_slice(new);
             self.unseen = true;

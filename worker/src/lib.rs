@@ -10,7 +10,7 @@
 //! | `serve`, `io` | one connection: hyper, and the stream under it |
 //! | `guard`, `guarded` | what hyper may read: strict framing and header policy, and refusals |
 //! | `preamble`, `proxy` | the PROXY protocol, before everything else |
-//! | `policy`, `client` | what the settings say about requests; who sent one |
+//! | `policy`, `conduct`, `client` | what the settings say about requests; what is known of a connection; who sent a request |
 //! | `pace` | how slowly bodies and responses may go |
 //! | `count` | requests on their way through the application, counted; its failures contained |
 //! | `registry` | open connections and their time limits |
@@ -28,6 +28,7 @@
 mod accept;
 mod boot;
 mod client;
+mod conduct;
 mod context;
 mod count;
 mod drain;

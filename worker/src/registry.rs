@@ -5,15 +5,15 @@
 //! How bodies and responses get on is measured (`pace`) only where one of them waits for the client.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
 
-use crate::guard::{Marks, Reason};
-use crate::pace::{Pace, Watch};
+use crate::conduct::Conduct;
+use crate::pace::Watch;
 use crate::policy::Times;
 use crate::shared::Shared;
 
@@ -112,26 +112,8 @@ pub(crate) struct Connection {
     waker: OnceLock<Waker>,
     /// Where the registry holds it.
     position: AtomicUsize,
-    /// What this peer says of scheme and client is believed.
-    believed: bool,
-    /// Who the client is, by the PROXY protocol.
-    proxied: OnceLock<Peer>,
-    /// Why a PROXY header is refused.
-    proxy_fault: Mutex<Option<Reason>>,
-    /// What the head that hyper has read last says, as `MARK_` bits.
-    marks: AtomicU8,
-    /// The guard waits until no request is in flight and all is sent.
-    held: AtomicBool,
-    /// Why the body of the request in flight is refused.
-    body_fault: OnceLock<Reason>,
-    /// Bodies on their way in, and responses on their way out, for the sweep.
-    body: Pace,
-    response: Pace,
+    pub(crate) conduct: Conduct,
 }
-
-const MARK_SCHEME: u8 = 1;
-const MARK_HTTPS: u8 = 2;
-const MARK_FORWARDED: u8 = 4;
 
 impl Connection {
     fn load(&self) -> Word {
@@ -158,14 +140,14 @@ impl Connection {
     #[cold]
     pub(crate) fn has_unsent(&self) -> bool {
         self.unsent.store(true, Relaxed);
-        self.response.waits()
+        self.conduct.response.waits()
     }
 
     /// The socket has taken bytes; counted only where some had to wait.
     #[inline]
     pub(crate) fn has_sent(&self, bytes: usize) {
         if self.unsent.load(Relaxed) {
-            self.response.moved(bytes as u64, true);
+            self.conduct.response.moved(bytes as u64, true);
         }
     }
 
@@ -174,7 +156,7 @@ impl Connection {
     pub(crate) fn all_sent(&self) {
         if self.unsent.load(Relaxed) {
             self.unsent.store(false, Relaxed);
-            self.response.rests();
+            self.conduct.response.rests();
             if self.phase() == Phase::Idle {
                 self.enter(Phase::Idle, None);
             }
@@ -187,95 +169,11 @@ impl Connection {
         self.phase() != Phase::InRequest && !self.unsent.load(Relaxed)
     }
 
-    /// Wakes the connection's task when a request has been answered or all has been sent.
-    #[cold]
-    pub(crate) fn wake_when_quiet(&self) {
-        self.held.store(true, Relaxed);
-    }
-
-    /// A request has been answered, or all has been sent.
-    #[inline]
-    pub(crate) fn quiet_now(&self) {
-        if self.held.load(Relaxed) {
-            self.held.store(false, Relaxed);
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
+    /// Wakes the task that serves the connection.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
-    }
-
-    /// Whether what the peer says of scheme and client is believed.
-    #[inline]
-    pub(crate) const fn believed(&self) -> bool {
-        self.believed
-    }
-
-    /// The client, by the PROXY protocol or as the peer.
-    pub(crate) fn client(&self) -> Option<&Peer> {
-        self.proxied.get().or(self.peer.as_ref())
-    }
-
-    /// The PROXY protocol says who the client is.
-    pub(crate) fn proxied_for(&self, client: SocketAddr) {
-        let first = self.proxied.set(Peer::new(client)).is_ok();
-        debug_assert!(first, "a connection has one PROXY header");
-    }
-
-    /// A PROXY header is refused.
-    pub(crate) fn proxy_failed(&self, reason: Reason) {
-        *self.proxy_fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason);
-    }
-
-    pub(crate) fn take_proxy_fault(&self) -> Option<Reason> {
-        self.proxy_fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-    }
-
-    /// What the head says that hyper reads next.
-    pub(crate) fn set_marks(&self, marks: Marks) {
-        let scheme = match marks.https {
-            None => 0,
-            Some(false) => MARK_SCHEME,
-            Some(true) => MARK_SCHEME | MARK_HTTPS,
-        };
-        self.marks.store(scheme | if marks.forwarded_for { MARK_FORWARDED } else { 0 }, Relaxed);
-    }
-
-    /// What the head says that hyper has read.
-    #[inline]
-    pub(crate) fn marks(&self) -> Marks {
-        let marks = self.marks.load(Relaxed);
-        Marks {
-            https: (marks & MARK_SCHEME != 0).then_some(marks & MARK_HTTPS != 0),
-            forwarded_for: marks & MARK_FORWARDED != 0,
-        }
-    }
-
-    /// Bytes of a body have arrived; `more` are to come.
-    pub(crate) fn body_came(&self, bytes: u64, more: bool) {
-        self.body.moved(bytes, false);
-        if !more {
-            self.body.rests();
-        }
-    }
-
-    /// The application waits for more of a body. Whether the client took too long for that already.
-    pub(crate) fn body_starves(&self) -> bool {
-        self.body.waits()
-    }
-
-    /// The body of the request in flight is refused.
-    pub(crate) fn body_failed(&self, reason: Reason) {
-        let _ = self.body_fault.set(reason); // the first is the one that counts
-    }
-
-    /// Why the body of the request in flight is refused.
-    #[inline]
-    pub(crate) fn body_fault(&self) -> Option<Reason> {
-        self.body_fault.get().copied()
     }
 
     /// Whether the request in flight has had all the time that it gets.
@@ -317,13 +215,13 @@ impl Connection {
     fn check(&self, now: Monotonic, limits: &Limits) {
         if self.unsent.load(Relaxed) {
             let watch = limits.times.write.map(|time| Watch { time, least: 0 });
-            if self.phase() != Phase::Upgraded && self.response.is_late(now, watch) {
+            if self.phase() != Phase::Upgraded && self.conduct.response.is_late(now, watch) {
                 self.wake();
             }
             return;
         }
         let watch = limits.times.body.map(|pace| Watch { time: pace.time, least: pace.least });
-        if self.body.is_late(now, watch) {
+        if self.conduct.body.is_late(now, watch) {
             self.wake();
         }
         let mut seen = self.load();
@@ -404,14 +302,7 @@ impl Registry {
     pub(crate) fn add(&self, shared: &Arc<Shared>, peer: Option<SocketAddr>) -> Registered {
         let mut inner = self.lock();
         let connection = Arc::new(Connection {
-            believed: shared.policy().believes(peer),
-            proxied: OnceLock::new(),
-            proxy_fault: Mutex::default(),
-            marks: AtomicU8::new(0),
-            held: AtomicBool::new(false),
-            body_fault: OnceLock::new(),
-            body: Pace::default(),
-            response: Pace::default(),
+            conduct: Conduct::new(shared.policy().believes(peer)),
             shared: Arc::clone(shared),
             peer: peer.map(Peer::new),
             word: AtomicU64::new(Word::new(Phase::New, None).0),

@@ -11,8 +11,10 @@
 //! | `reload` | HUP loses no request, or changes nothing |
 //! | `recycle` | max_requests and its like cost nobody anything |
 //! | `crash` | dead and hung processes cost what they must and no more |
+//! | `http1` | what a request may look like |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
+//! | `peers` | who is believed what about scheme and client; the PROXY protocol |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
@@ -20,6 +22,8 @@
 //! | `deploy` | the files for Kubernetes agree with each other |
 //! | `workspace` | promises about the tree itself |
 
+#[path = "../../../worker/src/guard/corpus.rs"]
+mod corpus;
 mod harness;
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests of telemetry, which use more of it")]
 #[path = "../../../app/tests/otlp/receiver.rs"]
@@ -30,9 +34,11 @@ mod boot;
 mod cli;
 mod crash;
 mod deploy;
+mod http1;
 mod leak;
 mod limits;
 mod logs;
+mod peers;
 mod pid1;
 mod recycle;
 mod reload;

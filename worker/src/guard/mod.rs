@@ -197,4 +197,8 @@ impl Guard {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod differential_tests;
+#[cfg(test)]
 mod tests;
