@@ -40,6 +40,11 @@ impl Client {
         self.secure
     }
 
+    /// The client's address, where it is not the peer's.
+    pub(crate) fn elsewhere(&self) -> Option<IpAddr> {
+        self.address.filter(|address| self.peer.is_none_or(|peer| peer.ip().to_canonical() != *address))
+    }
+
     /// `https` or `http`.
     #[must_use]
     pub const fn scheme(&self) -> &'static str {

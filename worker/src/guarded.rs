@@ -232,9 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             self.connection.body_failed(reason);
         }
         let telemetry = self.connection.shared.telemetry();
-        let span = telemetry
-            .filter(|_| !in_body)
-            .and_then(|telemetry| telemetry.observer.refused(Some(reason.status()), self.connection.client()));
+        let span = telemetry.filter(|_| !in_body).and_then(|telemetry| {
+            telemetry.observer.refused(Some(reason.status()), self.connection.client(), self.connection.peer.as_ref())
+        });
         log::refused(reason, self.connection.client(), span.as_ref());
     }
 

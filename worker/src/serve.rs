@@ -83,13 +83,14 @@ where
         this.connection.set_waker(cx.waker());
         if let Err(error) = ready!(this.http.poll(cx)) {
             // Clients that left, mostly. What hyper would refuse the guard has refused; if not, hyper has answered.
-            let (mut status, mut span, peer) = (None, None, this.connection.client());
+            let (mut status, mut span, client) = (None, None, this.connection.client());
             if error.is_parse() {
                 status = answered_with(&error);
                 let telemetry = this.connection.shared.telemetry();
-                span = telemetry.and_then(|telemetry| telemetry.observer.refused(status, peer));
+                span = telemetry
+                    .and_then(|telemetry| telemetry.observer.refused(status, client, this.connection.peer.as_ref()));
             }
-            log::connection_ended(&chain(&error), span.as_ref(), peer, status);
+            log::connection_ended(&chain(&error), span.as_ref(), client, status);
         }
         Poll::Ready(())
     }

@@ -37,57 +37,67 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-#[inline]
-pub(super) fn is(byte: u8, class: u8) -> bool {
-    CLASS[usize::from(byte)] & class != 0
-}
-
 /// How many bytes of `bytes` from its beginning are of `class`.
 #[inline]
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
-    bytes.iter().position(|byte| !is(*byte, class)).unwrap_or(bytes.len())
+    let mut length = 0;
+    for byte in bytes {
+        if CLASS[usize::from(*byte)] & class == 0 {
+            break;
+        }
+        length += 1;
+    }
+    length
 }
 
-/// Index of the first control character but TAB, from `from` on.
+/// Index of the first control character but TAB.
 #[inline]
-fn next_control(bytes: &[u8], from: usize) -> Option<usize> {
+fn first_control(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    let mut at = from;
-    while let Some(eight) = bytes[at..].first_chunk() {
+    const LOW: u64 = !HIGH;
+    let (eights, rest) = bytes.as_chunks();
+    for (index, eight) in eights.iter().enumerate() {
+        // Eight bytes at once: each one's high bit tells, and no sum carries into the next byte.
         let word = u64::from_le_bytes(*eight);
-        let below_blank = word.wrapping_sub(ONES * 0x20) & !word;
-        let is_del = (word ^ (ONES * 0x7f)).wrapping_sub(ONES) & !(word ^ (ONES * 0x7f));
-        // Bits above the lowest one may be wrong, by borrowing; the lowest is right.
-        let found = (below_blank | is_del) & HIGH;
-        if found == 0 {
-            at += 8;
-            continue;
+        let low = word & LOW;
+        let from_blank = (low + ONES * 0x60) | word;
+        let is_del = (low + ONES) & !word;
+        let tab = word ^ (ONES * 0x09);
+        let not_tab = ((tab & LOW) + LOW) | tab;
+        let found = ((!from_blank & not_tab) | is_del) & HIGH;
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
         }
-        at += found.trailing_zeros() as usize / 8;
-        if bytes[at] != b'\t' {
-            return Some(at);
-        }
-        at += 1;
     }
-    bytes[at..].iter().position(|byte| byte.is_ascii_control() && *byte != b'\t').map(|found| at + found)
+    let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    rest.iter().position(is_control).map(|index| eights.len() * 8 + index)
 }
 
 /// The line from `from` on: the index of the CR of its CRLF, or `None` if it is not here yet. Never longer than `most`, without its
 /// end: beyond that it is `too_long`, whether or not its end is here.
 #[inline]
 pub(super) fn line(bytes: &[u8], from: usize, most: usize, too_long: Reason) -> Result<Option<usize>, Reason> {
-    let found = next_control(bytes, from);
-    if found.unwrap_or(bytes.len()) - from > most {
+    let bytes = &bytes[from..];
+    let Some(at) = first_control(bytes) else {
+        return if bytes.len() > most { Err(too_long) } else { Ok(None) };
+    };
+    if at > most {
         return Err(too_long);
     }
-    let Some(at) = found else { return Ok(None) };
-    match (bytes[at], bytes.get(at + 1)) {
-        (b'\r', Some(b'\n')) => Ok(Some(at)),
-        (b'\r', None) => Ok(None),
-        (b'\r', Some(_)) => Err(Reason::BareCr),
-        (b'\n', _) => Err(Reason::BareLf),
-        _ => Err(Reason::ControlCharacter),
+    match &bytes[at..] {
+        [b'\r', b'\n', ..] => Ok(Some(from + at)),
+        [b'\r'] => Ok(None),
+        other => Err(odd_end(other)),
+    }
+}
+
+#[cold]
+fn odd_end(bytes: &[u8]) -> Reason {
+    match bytes[0] {
+        b'\r' => Reason::BareCr,
+        b'\n' => Reason::BareLf,
+        _ => Reason::ControlCharacter,
     }
 }
 

@@ -202,7 +202,7 @@ fn trailer(line: &mut [u8], rules: &Rules) -> Result<Verdict, Reason> {
     let (end, has_underscore) = name(line, 0, false, false).map_err(|_| Reason::TrailerName)?;
     let name = &line[..end];
     let is = |forbidden: &[u8]| name.eq_ignore_ascii_case(forbidden);
-    if FORBIDDEN.into_iter().any(is) || rules.schemes.iter().any(|(scheme, _)| is(scheme)) {
+    if FORBIDDEN.into_iter().any(is) || rules.schemes.iter().any(|scheme| is(&scheme.name)) {
         return Err(Reason::TrailerForbidden);
     }
     if has_underscore { rules.underscore(name, false) } else { Ok(Verdict::Keep) }

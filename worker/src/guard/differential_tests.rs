@@ -94,7 +94,9 @@ async fn hypers(bytes: Vec<u8>) -> Result<(Vec<Message>, bool), hyper::Error> {
         async move {
             let said = |word: &str| {
                 let values = request.headers().get_all("connection").iter();
-                values.filter_map(|value| value.to_str().ok()).any(|value| value.to_ascii_lowercase().contains(word))
+                values
+                    .filter_map(|value| value.to_str().ok())
+                    .any(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
             };
             let old = request.version() == http::Version::HTTP_10;
             let closes = said("close") || (old && !said("keep-alive"));

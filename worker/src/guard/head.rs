@@ -112,28 +112,37 @@ impl Head {
         if rules.casefold {
             bytes[..method_end].make_ascii_uppercase();
         }
-        if !rules.any_method {
+        if !matches!(&bytes[..method_end], b"GET" | b"POST" | b"HEAD") && !rules.any_method {
             conventional(&bytes[..method_end])?;
         }
         let target_at = method_end + 1;
-        let blank = bytes[target_at..].iter().rposition(|byte| *byte == b' ').ok_or(Reason::RequestLine)?;
-        let target_end = target_at + blank;
-        self.version(&mut bytes[target_end + 1..], rules)?;
-        let (method, target) = (&bytes[..method_end], &bytes[target_at..target_end]);
-        if target.is_empty() || target.contains(&b' ') {
+        let target_end = match bytes.strip_suffix(b" HTTP/1.1") {
+            Some(before) => before.len(),
+            None => self.other_version(bytes, method_end, rules)?,
+        };
+        if target_end <= target_at {
             return Err(Reason::RequestLine);
         }
+        let (method, target) = (&bytes[..method_end], &bytes[target_at..target_end]);
+        if target[0] == b'/' && method != b"CONNECT" {
+            return target::path(target);
+        }
         self.connect = method == b"CONNECT";
-        let authority = target::check(method, target)?;
+        let authority = target::other(method, target)?;
         self.authority = authority.map(|range| range.start + target_at..range.end + target_at);
         Ok(())
     }
 
-    #[inline]
+    /// Of a version other than 1.1: makes it fit for hyper. Returns where the target ends.
+    #[cold]
+    fn other_version(&mut self, bytes: &mut [u8], method_end: usize, rules: &Rules) -> Result<usize, Reason> {
+        let blank = bytes.iter().rposition(|byte| *byte == b' ').filter(|blank| *blank > method_end);
+        let blank = blank.ok_or(Reason::RequestLine)?;
+        self.version(&mut bytes[blank + 1..], rules)?;
+        Ok(blank)
+    }
+
     fn version(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<(), Reason> {
-        if bytes == b"HTTP/1.1" {
-            return Ok(());
-        }
         if bytes == b"HTTP/1.0" {
             self.old = true;
             return Ok(());
@@ -173,17 +182,10 @@ impl Head {
                 }
                 self.host = Some(begin..begin + value.len());
             }
-            6 if is(name, b"expect") => {
-                if !is(trimmed(value), b"100-continue") {
-                    return Err(Reason::Expectation);
-                }
-            }
+            6 if is(name, b"expect") && !is(trimmed(value), b"100-continue") => return Err(Reason::Expectation),
             7 if is(name, b"upgrade") => self.upgrade = true,
-            12 if is(name, b"content-type") => {
-                if std::mem::replace(&mut self.content_type, true) {
-                    return Err(Reason::TwoContentTypes);
-                }
-            }
+            12 if is(name, b"content-type") && self.content_type => return Err(Reason::TwoContentTypes),
+            12 if is(name, b"content-type") => self.content_type = true,
             14 if is(name, b"content-length") => self.content_length(trimmed(value))?,
             17 if is(name, b"transfer-encoding") => self.transfer_encoding(trimmed(value))?,
             _ => {}
@@ -233,9 +235,9 @@ impl Head {
         if name.len() == 15 && is(name, b"x-forwarded-for") {
             self.marks.forwarded_for = true;
         }
-        for (known, https) in &rules.schemes {
-            if known.len() == name.len() && known.eq_ignore_ascii_case(name) {
-                let https = trimmed(value) == &**https;
+        for scheme in &rules.schemes {
+            if scheme.name.len() == name.len() && scheme.name.eq_ignore_ascii_case(name) {
+                let https = trimmed(value) == &*scheme.https;
                 if self.marks.https.is_some_and(|before| before != https) {
                     return Err(Reason::SchemeConflict);
                 }
@@ -283,7 +285,7 @@ fn is(bytes: &[u8], lower: &[u8]) -> bool {
 #[inline]
 pub(super) fn name(bytes: &mut [u8], from: usize, spaces: bool, first: bool) -> Result<(usize, bool), Reason> {
     let (mut end, mut seen) = (from, 0);
-    while let Some(byte) = bytes.get(end) {
+    for byte in &bytes[from..] {
         let class = CLASS[usize::from(*byte)];
         if class & TOKEN == 0 {
             break;

@@ -26,8 +26,15 @@ pub(crate) struct Rules {
     pub(super) underscores: HeaderMap,
     /// Names with an underscore that pass; `*` is all.
     forwarders: Vec<String>,
-    /// Names of headers, and the value of each that means https.
-    pub(super) schemes: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) schemes: Vec<Scheme>,
+}
+
+/// A header that says which scheme the client used.
+#[derive(Clone, Debug)]
+pub(super) struct Scheme {
+    pub(super) name: Box<[u8]>,
+    /// The value that means https.
+    pub(super) https: Box<[u8]>,
 }
 
 impl Rules {
@@ -49,7 +56,7 @@ impl Rules {
             schemes: settings
                 .secure_scheme_headers
                 .iter()
-                .map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()))
+                .map(|(name, value)| Scheme { name: name.as_bytes().into(), https: value.as_bytes().into() })
                 .collect(),
         }
     }

@@ -6,17 +6,12 @@ use super::Reason;
 use super::authority::{is_authority, is_host_and_port};
 use super::bytes::{CLASS, PATH, QUERY};
 
-/// Checks `target`. Of one with an authority in it, where that is.
-#[inline]
-pub(super) fn check(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Reason> {
-    if target.first() == Some(&b'/') && method != b"CONNECT" {
-        return path(target).map(|()| None);
-    }
-    other(method, target)
-}
-
+/// A target that does not begin with a slash, or is that of CONNECT. Of one with an authority in it, where that is.
 #[cold]
-fn other(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Reason> {
+pub(super) fn other(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Reason> {
+    if target.contains(&b' ') {
+        return Err(Reason::RequestLine);
+    }
     if method == b"CONNECT" {
         return if is_host_and_port(target) { Ok(Some(0..target.len())) } else { Err(Reason::ConnectTarget) };
     }
@@ -38,7 +33,7 @@ fn other(method: &[u8], target: &[u8]) -> Result<Option<Range<usize>>, Reason> {
 
 /// A path and perhaps a query, without a fragment.
 #[inline]
-fn path(bytes: &[u8]) -> Result<(), Reason> {
+pub(super) fn path(bytes: &[u8]) -> Result<(), Reason> {
     let mut class = PATH;
     for (at, byte) in bytes.iter().enumerate() {
         if CLASS[usize::from(*byte)] & class == 0 {
@@ -57,6 +52,7 @@ fn odd(bytes: &[u8], mut class: u8) -> Result<(), Reason> {
     for byte in bytes {
         match byte {
             b'#' => return Err(Reason::Fragment),
+            b' ' => return Err(Reason::RequestLine),
             b'?' if class == PATH => class = QUERY,
             _ if !byte.is_ascii() || CLASS[usize::from(*byte)] & class != 0 => {}
             _ => return Err(Reason::Target),

@@ -134,7 +134,12 @@ impl Observer {
 
     /// A request that never was one: HTTP itself refused it, with `status` or without an answer. Its span, if it has one.
     #[cold]
-    pub(crate) fn refused(&self, status: Option<StatusCode>, peer: Option<&Peer>) -> Option<SpanContext> {
+    pub(crate) fn refused(
+        &self,
+        status: Option<StatusCode>,
+        client: Option<&Peer>,
+        peer: Option<&Peer>,
+    ) -> Option<SpanContext> {
         let traces = self.traces.as_ref()?;
         let trace = traces.ids.new_trace_id();
         if !traces.sampling.samples(trace, None) {
@@ -145,7 +150,8 @@ impl Observer {
             KeyValue::new("url.scheme", "http"),
         ];
         attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", i64::from(status.as_u16()))));
-        peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        attributes.extend(client.map(|client| KeyValue::new("client.address", client.address())));
+        peer.into_iter().for_each(|peer| add_network_peer(&mut attributes, peer));
         if status.is_none() {
             attributes.push(KeyValue::new("error.type", "malformed_request"));
         }
@@ -266,11 +272,12 @@ impl Traces {
             attributes.push(KeyValue::new("server.address", cut(&host, self.longest)));
             attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
         }
-        if let Some(client) = client.and_then(Client::address) {
-            attributes.push(KeyValue::new("client.address", client.to_string()));
-            peer.into_iter().for_each(|peer| add_network_peer(&mut attributes, peer));
-        } else {
-            peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        match client.and_then(Client::elsewhere) {
+            Some(client) => {
+                attributes.push(KeyValue::new("client.address", client.to_string()));
+                peer.into_iter().for_each(|peer| add_network_peer(&mut attributes, peer));
+            }
+            None => peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer)),
         }
         if let Some(agent) = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
             attributes.push(KeyValue::new("user_agent.original", cut(agent, self.longest)));
