@@ -24,7 +24,7 @@ use rustcorn_sys::{Monotonic, Pid};
 
 use crate::counts::STATUSES;
 use crate::histogram::BUCKETS;
-use crate::{Counts, Histogram, Phase, SLOTS, Vitals};
+use crate::{Counts, Histogram, Phase, Refusal, SLOTS, Vitals};
 
 /// Times a reader starts over. It yields in between, so that even on one CPU a master in the middle of a fold gets on.
 const ATTEMPTS: u32 = 1000;
@@ -178,6 +178,7 @@ struct Past {
     aborted: AtomicU64,
     bytes: AtomicU64,
     spans_dropped: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
     log: [AtomicU64; 4],
     status: [AtomicU64; STATUSES],
     durations: [AtomicU64; BUCKETS],
@@ -278,11 +279,12 @@ impl Ledger {
 impl Past {
     fn add(&self, counts: &Counts) {
         // Without `..`: a counter that is new must be kept here, too. Requests are the sum of the status codes.
-        let Counts { accepted, requests: _, aborted, bytes, spans_dropped, status, log, durations } = counts;
+        let Counts { accepted, requests: _, aborted, bytes, spans_dropped, refused, status, log, durations } = counts;
         add(&self.accepted, *accepted);
         add(&self.aborted, *aborted);
         add(&self.bytes, *bytes);
         add(&self.spans_dropped, *spans_dropped);
+        self.refused.iter().zip(refused).for_each(|(to, more)| add(to, *more));
         self.log.iter().zip(log).for_each(|(to, more)| add(to, *more));
         self.status.iter().zip(&**status).for_each(|(to, more)| add(to, *more));
         self.durations.iter().zip(durations.buckets()).for_each(|(to, more)| add(to, *more));
@@ -299,6 +301,7 @@ impl Past {
             aborted: self.aborted.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             spans_dropped: self.spans_dropped.load(Relaxed),
+            refused: self.refused.each_ref().map(|count| count.load(Relaxed)),
             status,
             log: self.log.each_ref().map(|count| count.load(Relaxed)),
             durations,

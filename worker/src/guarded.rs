@@ -228,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     fn refuse(&mut self, refused: Refused) {
         let Refused { reason, in_body } = refused;
         self.refused = Some((refused, Monotonic::now()));
+        self.connection.shared.writer.request_refused(reason.class());
         if in_body {
             self.connection.body_failed(reason);
         }

@@ -76,7 +76,7 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
     (0..12).for_each(|_| counts.record(200, Duration::from_micros(5849), 1));
     counts.record(999, Duration::from_secs(7), 1);
     counts.log = [0, 2, 0, 1];
-    (counts.aborted, counts.accepted) = (8, 9);
+    (counts.aborted, counts.accepted, counts.refused) = (8, 9, [0, 1, 2, 0, 0, 3]);
     let news = News { counts, restarts: [0, 1, 2, 0, 3], recycles: [6, 0, 7], reloads_ok: 4, reloads_failed: 5 };
     let mut statsd = statsd(udp_host("127.0.0.1", 1), "a", "env:test,zone");
     assert_eq!(
@@ -91,6 +91,9 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
             "a.gunicorn.request.duration:5.865|ms|@0.5|#env:test,zone",
             "a.gunicorn.request.duration:7012.876|ms|#env:test,zone",
             "a.rustcorn.requests.aborted:8|c|#env:test,zone",
+            "a.rustcorn.requests.refused.header:1|c|#env:test,zone",
+            "a.rustcorn.requests.refused.framing:2|c|#env:test,zone",
+            "a.rustcorn.requests.refused.proxy:3|c|#env:test,zone",
             "a.rustcorn.connections.accepted:9|c|#env:test,zone",
             "a.rustcorn.response.bytes:13|c|#env:test,zone",
             "a.rustcorn.worker.restarts.signal:1|c|#env:test,zone",

@@ -8,6 +8,7 @@ fn some(seed: u64, requests: u64) -> Counts {
         aborted: seed / 2,
         log: [seed, 1, 2, 3],
         spans_dropped: seed * 3,
+        refused: [seed, 0, 1, 2, 3, 4],
         ..Counts::default()
     };
     for n in 0..requests {

@@ -24,14 +24,21 @@ fn turn(writer: &Writer, n: u64) {
         .into_iter()
         .for_each(|level| writer.logged(level));
     writer.logged_exception();
+    Refusal::ALL.into_iter().for_each(|why| writer.request_refused(why));
     (0..4).for_each(|_| writer.span_waits());
     writer.spans_sent(3);
     writer.spans_lost(2, 1); // one that waited, one for which there was no room
 }
 
 fn expected(turns: u64) -> Counts {
-    let mut counts =
-        Counts { accepted: turns, aborted: turns, log: [turns; 4], spans_dropped: 2 * turns, ..Counts::default() };
+    let mut counts = Counts {
+        accepted: turns,
+        aborted: turns,
+        log: [turns; 4],
+        spans_dropped: 2 * turns,
+        refused: [turns; 6],
+        ..Counts::default()
+    };
     (0..turns)
         .for_each(|n| counts.record([200, 404, 503, 777][n as usize % 4], Duration::from_micros(n % 5_000), n % 100));
     counts
