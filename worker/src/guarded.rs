@@ -32,7 +32,10 @@ pub(crate) struct Guarded<S> {
     guard: Guard,
     /// Read, and not yet hyper's: a head that is not all here, or what comes after a message. Empty most of the time.
     stash: Vec<u8>,
-    /// The first so many bytes of the stash may go to hyper.
+    /// So many bytes of the stash are gone to hyper. It moves up only when more is added, so that a thousand small requests in
+    /// it are not moved a thousand times.
+    gone: usize,
+    /// So many bytes after those may go to hyper.
     cleared: usize,
     /// The guard has not seen all of the rest.
     unseen: bool,
@@ -60,6 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             connection,
             guard: Guard::new(trusted),
             stash: Vec::new(),
+            gone: 0,
             cleared: 0,
             unseen: false,
             refused: None,
@@ -105,8 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             }
             if std::mem::take(&mut self.unseen) {
                 let mut stash = std::mem::take(&mut self.stash);
-                let fed = self.feed(&mut stash);
-                stash.truncate(fed.len);
+                let fed = self.feed(&mut stash[self.gone..]);
+                stash.truncate(self.gone + fed.len);
                 (self.stash, self.cleared) = (stash, fed.pass);
                 self.unseen = fed.pass > 0 && fed.pass < fed.len;
                 continue;
@@ -118,12 +122,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             if self.fill(cx, buf)?.is_pending() {
                 return self.starved(cx);
             }
-            let new = &buf.filled()[before..];
-            if new.is_empty() {
+            if buf.filled().len() == before {
                 return self.ended(cx, true);
             }
-            self.stash.extend_from_slice(new);
-            self.unseen = true;
+            self.keep(&buf.filled()[before..], true);
             buf.set_filled(before);
         }
     }
@@ -131,17 +133,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     /// Moves bytes that are cleared to hyper's buffer.
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>) {
         let fits = self.cleared.min(buf.remaining());
-        buf.put_slice(&self.stash[..fits]);
+        buf.put_slice(&self.stash[self.gone..self.gone + fits]);
         self.cleared -= fits;
-        if fits == self.stash.len() {
-            self.stash = Vec::new(); // an idle connection has none
-        } else {
-            self.stash.drain(..fits);
+        self.gone += fits;
+        if self.gone == self.stash.len() {
+            (self.stash, self.gone) = (Vec::new(), 0); // an idle connection has none
         }
     }
 
     #[cold]
     fn keep(&mut self, bytes: &[u8], unseen: bool) {
+        self.stash.drain(..std::mem::take(&mut self.gone));
         self.stash.extend_from_slice(bytes);
         self.unseen = unseen;
     }
@@ -266,12 +268,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             if room == 0 || self.fill(cx, buf)?.is_pending() {
                 return self.hold();
             }
-            let new = &buf.filled()[before..];
-            if new.is_empty() {
+            if buf.filled().len() == before {
                 return self.ended(cx, true);
             }
-            self.stash.extend_from_slice(new);
-            self.unseen = true;
+            self.keep(&buf.filled()[before..], true);
             buf.set_filled(before);
         }
     }

@@ -22,8 +22,8 @@ use crate::shared::Shared;
 
 /// Headers that hyper takes without being told; for so many it has room at hand.
 const HEADERS: usize = 100;
-/// The smallest buffer that hyper takes as a limit, and what it has by itself is far more.
-const BUFFER: usize = 8192 + 4096 * 100;
+/// What hyper's buffers have room for besides a head.
+const BUFFER: usize = 8192;
 
 /// HTTP/1.1 as all connections speak it.
 pub(crate) fn protocol(shared: &Shared) -> Builder {
@@ -33,7 +33,7 @@ pub(crate) fn protocol(shared: &Shared) -> Builder {
     if rules.fields() > HEADERS {
         builder.max_headers(rules.fields());
     }
-    builder.max_buf_size(BUFFER.max(2 * rules.head()));
+    builder.max_buf_size(rules.head() + BUFFER);
     // hyper's timer would be reset for each request; the sweep does this for all connections at once (see registry.rs).
     builder.header_read_timeout(None);
     builder

@@ -21,12 +21,8 @@ enum State {
     Data(u64),
     /// The CRLF after a chunk's data.
     End,
-    /// After the last chunk. The next trailer's place, counted from the first one, and how many there were.
-    Trailers {
-        next: usize,
-        fields: usize,
-        dropped: usize,
-    },
+    /// After the last chunk.
+    Trailers(Trailers),
 }
 
 /// A body in chunks on its way in.
@@ -60,7 +56,7 @@ impl Chunks {
                     let size = self.size(&bytes[at..end], rules).map_err(|reason| (reason, at))?;
                     at = end + 2;
                     self.state = match size {
-                        0 => State::Trailers { next: 0, fields: 0, dropped: 0 },
+                        0 => State::Trailers(Trailers::default()),
                         size => State::Data(size),
                     };
                 }
@@ -81,25 +77,11 @@ impl Chunks {
                     [] | [b'\r'] => return Ok(part),
                     _ => return Err((Reason::ChunkEnd, at)),
                 },
-                State::Trailers { next, fields, dropped } => {
-                    let most = TRAILERS.saturating_sub(*next + *dropped);
-                    let found = line(&bytes[..len], at + *next, most, Reason::TrailersTooLarge);
-                    let Some(end) = found.map_err(|reason| (reason, at))? else { return Ok(part) };
-                    let from = at + *next;
-                    if end == from {
-                        return Ok(Read { len, pass: end + 2, ended: true });
-                    }
-                    *fields += 1;
-                    if *fields > rules.fields {
-                        return Err((Reason::TrailersTooLarge, at));
-                    }
-                    *next = end + 2 - at;
-                    if trailer(&mut bytes[from..end], rules).map_err(|reason| (reason, at))? == Verdict::Drop {
-                        bytes.copy_within(end + 2..len, from);
-                        len -= end + 2 - from;
-                        *dropped += end + 2 - from;
-                        *next = from - at;
-                    }
+                State::Trailers(trailers) => {
+                    let (ended, gap) = trailers.read(&mut bytes[at..len], rules).map_err(|reason| (reason, at))?;
+                    len -= gap;
+                    let pass = if ended { at + trailers.next } else { at };
+                    return Ok(Read { len, pass, ended });
                 }
             }
         }
@@ -167,6 +149,46 @@ fn quoted(mut bytes: &[u8]) -> Result<&[u8], Reason> {
             [b'\\', _, rest @ ..] | [_, rest @ ..] => rest,
             [] => return Err(Reason::ChunkExtension),
         };
+    }
+}
+
+/// The lines after the last chunk. Places count from the first of them.
+#[derive(Debug, Default)]
+struct Trailers {
+    /// Where the next one begins.
+    next: usize,
+    fields: usize,
+    /// Bytes of those that were dropped.
+    dropped: usize,
+}
+
+impl Trailers {
+    /// Reads on; whether the last one is here, and how many bytes are gone with those that were dropped.
+    fn read(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<(bool, usize), Reason> {
+        let mut gap = 0; // as in a head
+        let ended = loop {
+            let from = self.next + gap;
+            let most = TRAILERS.saturating_sub(from + self.dropped);
+            let Some(end) = line(bytes, from, most, Reason::TrailersTooLarge)? else { break false };
+            let length = end - from;
+            bytes.copy_within(from..end + 2, self.next);
+            let begin = self.next;
+            self.next += length + 2;
+            if length == 0 {
+                break true;
+            }
+            self.fields += 1;
+            if self.fields > rules.fields {
+                return Err(Reason::TrailersTooLarge);
+            }
+            if trailer(&mut bytes[begin..begin + length], rules)? == Verdict::Drop {
+                gap += length + 2;
+                self.next = begin;
+            }
+        };
+        bytes.copy_within(self.next + gap.., self.next);
+        self.dropped += gap;
+        Ok((ended, gap))
     }
 }
 

@@ -46,57 +46,49 @@ impl Head {
     /// Reads on. `bytes` begins with the head's first byte. Returns how many bytes there are when dropped lines are gone.
     #[inline]
     pub(super) fn read(&mut self, bytes: &mut [u8], rules: &Rules, trusted: bool) -> Result<(Read, usize), Reason> {
-        let mut len = bytes.len();
         if self.next == 0 {
             let most = rules.line.min(rules.head - 2);
-            let Some(end) = line(bytes, 0, most, Reason::LineTooLong)? else { return Ok((Read::Part, len)) };
+            let Some(end) = line(bytes, 0, most, Reason::LineTooLong)? else { return Ok((Read::Part, bytes.len())) };
             self.request_line(&mut bytes[..end], rules)?;
             self.next = end + 2;
         }
-        loop {
-            let Line::Until(end) = self.line(&mut bytes[..len], rules)? else { return Ok((Read::Part, len)) };
-            let from = self.next;
-            self.next = end + 2;
-            if end == from {
+        // Lines after one that was dropped move up one by one, and what comes after them at the end, once.
+        let mut gap = 0;
+        let read = loop {
+            let from = self.next + gap;
+            let Line::Until(end) = self.line(bytes, from, rules)? else { break Read::Part };
+            let length = end - from;
+            if gap > 0 {
+                bytes.copy_within(from..end + 2, self.next);
+            }
+            let begin = self.next;
+            self.next += length + 2;
+            if length == 0 {
                 let (framing, asks) = self.end(bytes, rules)?;
-                return Ok((Read::Whole { length: self.next, framing, asks, marks: self.marks }, len));
+                break Read::Whole { length: self.next, framing, asks, marks: self.marks };
             }
-            if self.header(&mut bytes[..end], from, rules, trusted)? == Verdict::Drop {
-                bytes.copy_within(end + 2..len, from);
-                len -= end + 2 - from;
-                self.dropped += end + 2 - from;
-                self.next = from;
+            if self.header(&mut bytes[..begin + length], begin, rules, trusted)? == Verdict::Drop {
+                gap += length + 2;
+                self.next = begin;
             }
+        };
+        let len = bytes.len() - gap;
+        if gap > 0 {
+            bytes.copy_within(self.next + gap.., self.next);
+            self.dropped += gap;
         }
+        Ok((read, len))
     }
 
-    /// The next line, with the lines joined to it that continue it.
+    /// The line that begins at `from`, with the lines joined to it that continue it.
     #[inline]
-    fn line(&self, bytes: &mut [u8], rules: &Rules) -> Result<Line, Reason> {
+    fn line(&self, bytes: &mut [u8], from: usize, rules: &Rules) -> Result<Line, Reason> {
         // What is left of the head is a bound for its lines, too.
-        let left = rules.head.checked_sub(self.next + self.dropped + 2).ok_or(Reason::HeadTooLarge)?;
+        let left = rules.head.checked_sub(from + self.dropped + 2).ok_or(Reason::HeadTooLarge)?;
         let (most, beyond) =
             if left < rules.field { (left, Reason::HeadTooLarge) } else { (rules.field, Reason::FieldTooLarge) };
-        let Some(end) = line(bytes, self.next, most, beyond)? else { return Ok(Line::Part) };
-        if rules.folding && end > self.next { self.folded(bytes, end, most, beyond) } else { Ok(Line::Until(end)) }
-    }
-
-    /// A line is whole when it is known that the next one does not continue it.
-    #[cold]
-    fn folded(&self, bytes: &mut [u8], mut end: usize, most: usize, beyond: Reason) -> Result<Line, Reason> {
-        loop {
-            match bytes.get(end + 2) {
-                None => return Ok(Line::Part),
-                Some(b' ' | b'\t') => {
-                    let Some(next) = line(bytes, end + 2, most.saturating_sub(end + 2 - self.next), beyond)? else {
-                        return Ok(Line::Part);
-                    };
-                    bytes[end..end + 2].copy_from_slice(b"  ");
-                    end = next;
-                }
-                Some(_) => return Ok(Line::Until(end)),
-            }
-        }
+        let Some(end) = line(bytes, from, most, beyond)? else { return Ok(Line::Part) };
+        if rules.folding && end > from { folded(bytes, from, end, most, beyond) } else { Ok(Line::Until(end)) }
     }
 
     #[inline]
@@ -269,6 +261,23 @@ impl Head {
             return Err(Reason::ConnectBody);
         }
         Ok((framing, self.connect || (self.upgrade && !self.old)))
+    }
+}
+
+/// A line is whole when it is known that the next one does not continue it.
+#[cold]
+fn folded(bytes: &mut [u8], from: usize, mut end: usize, most: usize, beyond: Reason) -> Result<Line, Reason> {
+    loop {
+        match bytes.get(end + 2) {
+            None => return Ok(Line::Part),
+            Some(b' ' | b'\t') => {
+                let left = most.saturating_sub(end + 2 - from);
+                let Some(next) = line(bytes, end + 2, left, beyond)? else { return Ok(Line::Part) };
+                bytes[end..end + 2].copy_from_slice(b"  ");
+                end = next;
+            }
+            Some(_) => return Ok(Line::Until(end)),
+        }
     }
 }
 
