@@ -17,8 +17,11 @@
 //! | `connections` | HTTP/2, websockets, old connections, and all of them while workers are replaced |
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `control` | rustcornctl: every command, and nobody who disturbs |
+//! | `http1` | what a request may look like |
+//! | `layers` | PROXY protocol, TLS, HTTP/2 and the rules for requests, together |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
+//! | `peers` | who is believed what about scheme and client; the PROXY protocol |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
@@ -31,6 +34,8 @@
 //! | `deploy` | the files for Kubernetes agree with each other |
 //! | `workspace` | promises about the tree itself |
 
+#[path = "../../../worker/src/guard/corpus.rs"]
+mod corpus;
 mod harness;
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests of telemetry, which use more of it")]
 #[path = "../../../app/tests/otlp/receiver.rs"]
@@ -45,13 +50,16 @@ mod control;
 mod crash;
 mod daemon;
 mod deploy;
+mod http1;
 mod lanes;
+mod layers;
 mod leak;
 mod limits;
 mod log_files;
 mod logs;
 mod matrix;
 mod memory;
+mod peers;
 mod pid1;
 mod process;
 mod recycle;
