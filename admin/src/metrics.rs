@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use rustcorn_scoreboard::{Cause, Counts, Histogram, Recycle, Seat, Snapshot, State, Vitals};
+use rustcorn_scoreboard::{Cause, Counts, Histogram, Recycle, Refusal, Seat, Snapshot, State, Vitals};
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::procfs::resident;
 
@@ -88,6 +88,8 @@ fn requests(page: &mut Page, totals: &Counts) {
     durations(page, totals);
     page.counter("rustcorn_requests_aborted_total", "Requests whose client left before there was an answer.")
         .is(totals.aborted);
+    let mut refused = page.counter("rustcorn_requests_refused_total", "Requests that HTTP's rules or limits refused.");
+    Refusal::ALL.iter().zip(totals.refused).for_each(|(why, count)| refused.add("why", why.name(), count));
     page.counter("rustcorn_spans_dropped_total", "Spans that did not reach the collector.").is(totals.spans_dropped);
     page.counter("rustcorn_connections_accepted_total", "Connections accepted.").is(totals.accepted);
     page.counter("rustcorn_tls_handshakes_failed_total", "Connections whose TLS handshake came to nothing.")

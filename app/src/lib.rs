@@ -51,7 +51,7 @@ use tower_service::Service;
 pub use opentelemetry;
 #[cfg(feature = "tracing")]
 pub use rustcorn_worker::tracing_layer;
-pub use rustcorn_worker::{BoxError, Context, Route, Tls};
+pub use rustcorn_worker::{BoxError, Client, Context, Route, Tls};
 
 /// Exit code of a worker that cannot boot.
 const FAILED_TO_BOOT: u8 = 3;

@@ -142,7 +142,12 @@ fn option(setting: &'static Setting) -> Arg {
         .help(format!("{} [{default}environment: {}]", setting.help, setting.variables().join(", ")));
     // A switch is on where it is named, as in gunicorn; a value takes an equals sign, so that APP.TOML is not taken for one.
     let switch = setting.value.is_empty();
-    let arg = if switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg };
+    // gunicorn's flag was a switch before it took a version.
+    let bare = if switch { Some("true") } else { (setting.key == "proxy_protocol").then_some("auto") };
+    let arg = match bare {
+        Some(bare) => arg.num_args(0..=1).require_equals(true).default_missing_value(bare),
+        None => arg,
+    };
     match spellings.short {
         Some(short) => arg.short(short),
         None => arg,

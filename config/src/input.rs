@@ -56,6 +56,14 @@ impl Input {
         }
     }
 
+    /// The value as a list of texts: a list, or text with commas between.
+    pub(crate) fn items(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::List(items) => items.iter().map(Self::items).collect::<Option<Vec<_>>>().map(|items| items.concat()),
+            other => other.text().map(|text| text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()),
+        }
+    }
+
     /// The value as the digits of a number, if it may be read so.
     pub(crate) fn number(&self) -> Option<&str> {
         match self {

@@ -16,6 +16,7 @@ mod duration;
 mod endpoint;
 mod file;
 mod handoff;
+mod http_rule;
 mod input;
 mod invocation;
 mod layers;
@@ -30,6 +31,7 @@ mod settings;
 mod size;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use address::{Address, StatsdHost};
 pub use app::{App, AppSpec};
@@ -38,8 +40,10 @@ pub use connection_rule::Protocol;
 pub use control_rule::control_socket;
 pub use endpoint::Endpoint;
 pub use handoff::Change;
+pub use http_rule::{HeaderMap, ProxyProtocol};
 pub use invocation::{Invocation, Loaded, Mode, Origins};
 pub use print::{Shown, settings_markdown};
 pub use problem::{Origin, Problem, Problems, nearest, unknown};
 pub use setting::{Apply, Setting};
 pub use settings::{SETTINGS, Settings};
+pub use trust::Trusted;

@@ -13,6 +13,7 @@ use crate::connection_rule::{FilePath, Protocol, Protocols};
 use crate::control_rule::{Permissions, SocketPath};
 use crate::dev_rule::Paths;
 use crate::endpoint::Endpoint;
+use crate::http_rule::{HEADER_MAP, HeaderMap, Names, PROXY_PROTOCOL, ProxyProtocol, SchemeHeaders};
 use crate::input::Input;
 use crate::log_rule::{LogFacility, LogFile, LogFormat, LogLevel, PREFIX_FORBIDDEN, SyslogServer};
 use crate::process_rule::{Account, Octal, Place, Profile, Variables};
@@ -22,6 +23,7 @@ use crate::rule::{
 };
 use crate::setting::{Apply, Fallback, Setting};
 use crate::size::Bytes;
+use crate::trust::{Networks, Trusted};
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
@@ -105,6 +107,53 @@ settings! {
         "Time that an idle connection is kept open for its next request; 0 closes after every response.";
     header_timeout: Duration = "30", Time(10, HOUR), "--header-timeout" "SECONDS", Workers,
         "Time that a client has to send the head of a request.";
+    body_timeout: Duration = "30", TimeOrOff(Time(100, HOUR)), "--body-timeout" "SECONDS", Workers,
+        "Time that the body of a request may stand still while there is room for it; then 408. 0 turns that off.";
+    body_min_rate: u64 = "240", Bytes, "--body-min-rate" "BYTES", Workers,
+        "Bytes a second that the body of a request must come in at least, on average over body_timeout, while there is room for \
+         it; then 408. 0 turns that off.";
+    write_timeout: Duration = "60", TimeOrOff(Time(100, HOUR)), "--write-timeout" "SECONDS", Workers,
+        "Time that a client may take none of the response that waits for it; then the connection is cut. 0 turns that off.";
+    request_timeout: Duration = "0", TimeOrOff(Time(100, 24 * HOUR)), "--request-timeout" "SECONDS", Workers,
+        "Time that the application has to begin its response; then it is dropped and the client gets 504. 0 turns that off.";
+    max_body_size: u64 = "0", Bytes, "--max-body-size" "SIZE", Workers,
+        "Largest body of a request; beyond it 413, and 411 for one of HTTP/2 that does not say its length. 0 for any size: bodies are \
+         streamed, and cost what the application keeps.";
+    limit_request_line: usize = "4094", Whole(0, 65_534), "--limit-request-line" "BYTES", Workers,
+        "Longest request line without its line end; beyond it 414. 0 for the longest there can be.";
+    limit_request_fields: usize = "100", Whole(0, 16_384), "--limit-request-fields" "N", Workers,
+        "Most header lines of a request, dropped ones included; beyond it 431. 0 for the most there can be.";
+    limit_request_field_size: usize = "8190", Whole(0, 65_534), "--limit-request-field_size" "BYTES", Workers,
+        "Longest header line with its line end; beyond it 431. 0 for the longest there can be.";
+    limit_request_head: usize = "65536", Whole(8192, 1_048_576), "--limit-request-head" "BYTES", Workers,
+        "Largest head of a request: its line and all header lines together; beyond it 431. That much memory a client can take \
+         by sending slowly.";
+    permit_obsolete_folding: bool = "false", Switch, "--permit-obsolete-folding" "", Workers,
+        "Accept header lines that go on in the next line; otherwise 400. The line ends become blanks.";
+    strip_header_spaces: bool = "false", Switch, "--strip-header-spaces" "", Workers,
+        "Accept blanks between a header's name and its colon, and drop them; otherwise 400. Unsafe behind a proxy that keeps them.";
+    permit_unconventional_http_method: bool = "false", Switch, "--permit-unconventional-http-method" "", Workers,
+        "Accept methods with lower-case letters or a number sign, shorter than 3 or longer than 20; otherwise 400.";
+    permit_unconventional_http_version: bool = "false", Switch, "--permit-unconventional-http-version" "", Workers,
+        "Take HTTP/0.x and HTTP/2.x to HTTP/9.x on the request line for HTTP/1.1; otherwise 505.";
+    casefold_http_method: bool = "false", Switch, "--casefold-http-method" "", Workers,
+        "Turn methods into upper case before anything looks at them.";
+    header_map: HeaderMap = "drop", HEADER_MAP, "--header-map" "WHAT", Workers,
+        "What to do with a header whose name has an underscore: drop it, refuse the request with 400, or, dangerous, let it pass.";
+    forwarder_headers: Vec<String> = "SCRIPT_NAME,PATH_INFO", Names, "--forwarder-headers" "NAMES", Workers,
+        "Headers with an underscore that pass all the same from peers in forwarded_allow_ips.";
+    forwarded_allow_ips: Trusted = "127.0.0.1,::1", Networks, "--forwarded-allow-ips" "NETWORKS", Workers,
+        or "FORWARDED_ALLOW_IPS" unchanged,
+        "Peers that are believed what they say of scheme and client; the TCP peer counts, not what the PROXY protocol says. \
+         Peers on unix sockets always are.";
+    secure_scheme_headers: Vec<(String, String)> =
+        "X-FORWARDED-PROTO=https,X-FORWARDED-PROTOCOL=ssl,X-FORWARDED-SSL=on", SchemeHeaders,
+        "--secure-scheme-headers" "HEADERS", Workers,
+        "Headers, and the value of each that means https; any other value means http. Believed from forwarded_allow_ips.";
+    proxy_protocol: ProxyProtocol = "off", PROXY_PROTOCOL, "--proxy-protocol" "VERSION", Workers,
+        "Which headers of the PROXY protocol a connection may begin with: off, v1, v2, or auto for both.";
+    proxy_allow_ips: Trusted = "127.0.0.1,::1", Networks, "--proxy-allow-from" "NETWORKS", Workers,
+        "Peers that may send a header of the PROXY protocol. Peers on unix sockets always may.";
     max_connection_age: Duration = "0", TimeOrOff(Time(10, 365 * 24 * HOUR)), "--max-connection-age" "SECONDS", Workers,
         "Time after which a connection is told to end, up to a tenth more by connection: HTTP/1.1 by Connection: close on its next \
          response, HTTP/2 by GOAWAY. Nothing under way is cut. 0 turns that off.";
@@ -182,7 +231,8 @@ settings! {
     http_protocols: Vec<Protocol> = "h2,h1", Protocols, "--http-protocols" "LIST", Workers,
         "Versions of HTTP that are offered to clients over TLS (ALPN).";
     http2_cleartext: String = "off", Choice(&["off", "prior-knowledge"]), "--http2-cleartext" "MODE", Workers,
-        "HTTP/2 without TLS: prior-knowledge understands clients that begin with it, on unix sockets and from this machine.";
+        "HTTP/2 without TLS: prior-knowledge understands clients that begin with it, from peers in forwarded_allow_ips and on unix \
+         sockets.";
     http2_max_concurrent_streams: u32 = "100", Whole(1, 0x7fff_ffff), "--http2-max-concurrent-streams" "N", Workers,
         "Requests that an HTTP/2 connection may have under way at the same time.";
     http2_initial_window_size: u32 = "65535", Whole(1, 0x7fff_ffff), "--http2-initial-window-size" "BYTES", Workers,

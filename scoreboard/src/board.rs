@@ -134,7 +134,7 @@ impl Board {
         let plain = &slot.plain;
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
         let others = [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed];
-        plain.log.iter().chain(gauges).chain(others).for_each(|word| word.store(0, Relaxed));
+        plain.log.iter().chain(&plain.refused).chain(gauges).chain(others).for_each(|word| word.store(0, Relaxed));
     }
 }
 
@@ -195,6 +195,7 @@ impl View {
             log: plain.log.each_ref().map(|count| count.load(Relaxed)),
             spans_dropped: plain.spans_dropped.load(Relaxed),
             handshakes_failed: plain.handshakes_failed.load(Relaxed),
+            refused: plain.refused.each_ref().map(|count| count.load(Relaxed)),
             ..Counts::default()
         };
         slot.lanes_in_use().iter().for_each(|lane| counts.add_lane(&lane.read()));

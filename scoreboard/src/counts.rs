@@ -32,8 +32,46 @@ pub struct Counts {
     pub spans_dropped: u64,
     /// Connections whose TLS handshake came to nothing.
     pub handshakes_failed: u64,
+    /// Requests that HTTP's rules or limits refused, in the order of [`Refusal::ALL`].
+    pub refused: [u64; Refusal::ALL.len()],
     /// Requests by duration.
     pub durations: Histogram,
+}
+
+/// What a request was refused for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Refusal {
+    /// Its line.
+    Line,
+    /// A header.
+    Header,
+    /// Where it ends cannot be told for sure, or its body is malformed.
+    Framing,
+    /// Its size.
+    Size,
+    /// Its slowness.
+    Time,
+    /// A header of the PROXY protocol.
+    Proxy,
+}
+
+impl Refusal {
+    /// All of them, in the order of [`Counts::refused`].
+    pub const ALL: [Self; 6] = [Self::Line, Self::Header, Self::Framing, Self::Size, Self::Time, Self::Proxy];
+
+    /// The name that metrics use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Header => "header",
+            Self::Framing => "framing",
+            Self::Size => "size",
+            Self::Time => "time",
+            Self::Proxy => "proxy",
+        }
+    }
 }
 
 impl Default for Counts {
@@ -47,6 +85,7 @@ impl Default for Counts {
             log: [0; 4],
             spans_dropped: 0,
             handshakes_failed: 0,
+            refused: [0; Refusal::ALL.len()],
             durations: Histogram::default(),
         }
     }
@@ -76,6 +115,7 @@ impl Counts {
         add_all(&mut self.log, &other.log);
         self.spans_dropped += other.spans_dropped;
         self.handshakes_failed += other.handshakes_failed;
+        add_all(&mut self.refused, &other.refused);
         self.durations.add(&other.durations);
     }
 
@@ -101,6 +141,7 @@ impl Counts {
             log: std::array::from_fn(|kind| self.log[kind].saturating_sub(earlier.log[kind])),
             spans_dropped: self.spans_dropped.saturating_sub(earlier.spans_dropped),
             handshakes_failed: self.handshakes_failed.saturating_sub(earlier.handshakes_failed),
+            refused: std::array::from_fn(|kind| self.refused[kind].saturating_sub(earlier.refused[kind])),
             durations: self.durations.since(&earlier.durations),
         }
     }

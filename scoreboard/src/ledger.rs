@@ -24,7 +24,7 @@ use rustcorn_sys::{Monotonic, Pid};
 
 use crate::counts::STATUSES;
 use crate::histogram::BUCKETS;
-use crate::{Counts, Histogram, Phase, SLOTS, Vitals};
+use crate::{Counts, Histogram, Phase, Refusal, SLOTS, Vitals};
 
 /// Times a reader starts over. It yields in between, so that even on one CPU a master in the middle of a fold gets on.
 const ATTEMPTS: u32 = 1000;
@@ -185,6 +185,7 @@ struct Past {
     bytes: AtomicU64,
     spans_dropped: AtomicU64,
     handshakes_failed: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
     log: [AtomicU64; 4],
     status: [AtomicU64; STATUSES],
     durations: [AtomicU64; BUCKETS],
@@ -285,13 +286,24 @@ impl Ledger {
 impl Past {
     fn add(&self, counts: &Counts) {
         // Without `..`: a counter that is new must be kept here, too. Requests are the sum of the status codes.
-        let Counts { accepted, requests: _, aborted, bytes, spans_dropped, handshakes_failed, status, log, durations } =
-            counts;
+        let Counts {
+            accepted,
+            requests: _,
+            aborted,
+            bytes,
+            spans_dropped,
+            handshakes_failed,
+            refused,
+            status,
+            log,
+            durations,
+        } = counts;
         add(&self.accepted, *accepted);
         add(&self.aborted, *aborted);
         add(&self.bytes, *bytes);
         add(&self.spans_dropped, *spans_dropped);
         add(&self.handshakes_failed, *handshakes_failed);
+        self.refused.iter().zip(refused).for_each(|(to, more)| add(to, *more));
         self.log.iter().zip(log).for_each(|(to, more)| add(to, *more));
         self.status.iter().zip(&**status).for_each(|(to, more)| add(to, *more));
         self.durations.iter().zip(durations.buckets()).for_each(|(to, more)| add(to, *more));
@@ -309,6 +321,7 @@ impl Past {
             bytes: self.bytes.load(Relaxed),
             spans_dropped: self.spans_dropped.load(Relaxed),
             handshakes_failed: self.handshakes_failed.load(Relaxed),
+            refused: self.refused.each_ref().map(|count| count.load(Relaxed)),
             status,
             log: self.log.each_ref().map(|count| count.load(Relaxed)),
             durations,

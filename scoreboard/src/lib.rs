@@ -26,7 +26,7 @@ mod polled;
 mod writer;
 
 pub use board::{Board, View, Vitals};
-pub use counts::{Counts, OTHER_STATUS, STATUSES};
+pub use counts::{Counts, OTHER_STATUS, Refusal, STATUSES};
 pub use histogram::Histogram;
 pub use ledger::{Cause, Figures, Master, Recycle, Seat, Snapshot};
 pub use polled::{Polled, PolledText};

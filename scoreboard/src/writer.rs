@@ -16,7 +16,7 @@ use crate::lane::{Lane, bump};
 use crate::layout::{LANES, RECORDS, Slot};
 use crate::map::{self, HeaderView, Mapped};
 use crate::polled::{PolledText, Record};
-use crate::{Phase, State, histogram};
+use crate::{Phase, Refusal, State, histogram};
 
 /// How many threads of the worker serve requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +113,11 @@ impl Writer {
     pub fn request_aborted(&self) {
         self.add(&self.slot.plain.aborted, 1);
         self.subtract(&self.slot.plain.in_flight);
+    }
+
+    /// A request was refused. From any thread.
+    pub fn request_refused(&self, why: Refusal) {
+        self.slot.plain.refused[why as usize].fetch_add(1, Relaxed);
     }
 
     /// A log line of this level was written, or would have been: warning and above are counted. From any thread.

@@ -33,6 +33,7 @@ use crate::lifeline::Lifeline;
 use crate::log;
 use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
+use crate::policy::Policy;
 use crate::protocols::{Protocols, Spawns};
 use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::shared::{Shared, Waits};
@@ -149,7 +150,7 @@ impl Boot {
             let threads = if settings.threads > 1 { Threads::Many } else { Threads::One };
             let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
             writer.boot(Pid::this(), generation);
-            let shared = Shared::new(writer, Waits::of(&settings));
+            let shared = Shared::new(writer, Policy::new(&settings), Waits::of(&settings));
             log::count_on(&shared);
             if let Some(telemetry) = Telemetry::start(&settings, slot, &shared).map_err(Failure::Boot)? {
                 telemetry.publish();
@@ -284,7 +285,8 @@ impl Boot {
         let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
         let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
         let acceptors = Acceptors::new(shared_by_all, lanes);
-        let protocols = Protocols::new(settings, self.tls.as_ref(), executor.clone()).map_err(Failure::Boot)?;
+        let protocols = Protocols::new(settings, &shared.policy.rules, self.tls.as_ref(), executor.clone());
+        let protocols = protocols.map_err(Failure::Boot)?;
         let tick = tick(&[&[settings.timeout][..], &Waits::of(settings).all()].concat());
         executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {

@@ -9,27 +9,28 @@
 //! as having left, its handler is dropped and it gets no answer.
 
 mod body;
+mod handling;
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
 use rustcorn_scoreboard::{PolledText, Polling};
 use rustcorn_sys::Monotonic;
-use rustcorn_sys::log::{Format, Panic, format};
+use rustcorn_sys::log::{Field, Format, format};
 use tower_service::Service;
 
 pub(crate) use body::CountedBody;
-use body::length;
+pub(crate) use handling::{Handling, Overdue};
 
+use handling::{End, Failure, Step, failure};
+
+use crate::guard::{Marks, Reason};
 use crate::log::{self, Seen};
 use crate::panics::contained;
 use crate::registry::Connection;
@@ -55,10 +56,22 @@ where
     type Error = Infallible;
     type Future = Handling<S>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Handling<S> {
-        if let Some(tls) = self.connection.tls.get() {
-            request.extensions_mut().insert(tls.clone());
-        }
+    fn call(&self, request: Request<Incoming>) -> Handling<S> {
+        self.admit(request, self.connection.marks())
+    }
+}
+
+impl<S, B> Counted<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// Hands a request over to the application. `marks`: what its head says about its sender.
+    #[inline(always)] // as Ticket::open
+    pub(crate) fn admit(&self, mut request: Request<Incoming>, marks: Marks) -> Handling<S> {
+        self.extend(&mut request, marks);
         let mut ticket = Ticket::open(&self.connection, &request);
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
@@ -69,8 +82,27 @@ where
         if self.connection.http2.get().is_some() {
             ticket.0.stretch = None; // polled next in a task of its own, whenever that is
         }
-        let step = step.unwrap_or_else(|panic| Step::Failed { why: Some(panic.into()) });
+        let step = step.unwrap_or_else(|panic| Step::over(End::Failed(panic.into())));
         Handling { ticket: Some(ticket), step }
+    }
+
+    /// Answers a request that is not let through to the application.
+    #[cold]
+    pub(crate) fn refuse(&self, mut request: Request<Incoming>, reason: Reason) -> Handling<S> {
+        self.extend(&mut request, Marks::default());
+        let mut ticket = Ticket::open(&self.connection, &request);
+        ticket.0.stretch = None; // as above
+        Handling { ticket: Some(ticket), step: Step::over(End::Refused(reason)) }
+    }
+
+    /// Puts into the request what is known of who sent it.
+    #[inline(always)] // as Ticket::open
+    fn extend(&self, request: &mut Request<Incoming>, marks: Marks) {
+        let client = self.connection.sender(marks, request.headers());
+        request.extensions_mut().insert(client);
+        if let Some(tls) = self.connection.tls.get() {
+            request.extensions_mut().insert(tls.clone());
+        }
     }
 }
 
@@ -148,7 +180,10 @@ impl Ticket {
     }
 
     /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
-    fn answered<B>(&mut self, response: &mut Response<B>) {
+    fn answered<B>(&mut self, response: &mut Response<Option<B>>) {
+        if let Some(reason) = self.0.connection.body_fault() {
+            *response = failure(reason.status(), true); // whatever the application made of it
+        }
         let (entry, status) = (&mut *self.0, response.status());
         entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
         // hyper has no way to send any other 1xx as a response, and sends this instead.
@@ -163,19 +198,67 @@ impl Ticket {
         }
     }
 
-    /// The application failed: a line, and a count as exception.
+    /// What the client is answered where the application does not; tells why.
+    #[cold]
+    fn instead<B>(&mut self, end: End) -> Response<Option<B>> {
+        let status = match end {
+            End::Failed(why) => {
+                self.failed("", &why);
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            End::Overdue => {
+                self.timed_out();
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            End::Refused(reason) => {
+                self.refused(reason);
+                reason.status()
+            }
+        };
+        failure(status, self.0.connection.http2.get().is_none())
+    }
+
+    /// The request was not let through to the application: a count, and a line.
+    fn refused(&self, reason: Reason) {
+        let connection = &self.0.connection;
+        connection.shared.writer.request_refused(reason.class());
+        let (_, fields) = self.described(reason.status(), Monotonic::now().since(self.0.started));
+        log::invalid(reason, connection.client(), &fields);
+    }
+
+    /// The application has had its time: a line, which names the request.
+    #[cold]
+    fn timed_out(&self) {
+        let entry = &*self.0;
+        let took = Monotonic::now().since(entry.started);
+        let (text, fields) = self.described(StatusCode::GATEWAY_TIMEOUT, took);
+        let message = format_args!("Request timeout: {text} had no response after {:.1} s", took.as_secs_f64());
+        log::warning(message, &fields);
+    }
+
+    /// The request in words, and in fields for a log line.
+    fn described(&self, instead: StatusCode, took: Duration) -> (String, Vec<Field>) {
+        let entry = &*self.0;
+        let text = format!("{:?}", entry.text);
+        let mut fields = entry.observed.as_ref().and_then(Observed::context).map_or_else(Vec::new, log::trace_fields);
+        if let Some(seen) = &entry.seen {
+            let status = entry.status.unwrap_or(instead);
+            fields.push(seen.field(entry.connection.client(), Some(status), took));
+        }
+        (text.trim_matches('"').to_owned(), fields)
+    }
+
+    /// The application failed: a line, and a count as exception. Not where the request's body was refused: that is told, and what
+    /// the application makes of it is no fault of its own.
     #[cold]
     fn failed(&mut self, place: &str, why: &Failure) {
         self.troubled(why.trouble);
-        let entry = &*self.0;
-        let text = format!("{:?}", entry.text);
-        let text = text.trim_matches('"');
-        let mut fields = entry.observed.as_ref().and_then(Observed::context).map_or_else(Vec::new, log::trace_fields);
-        if let Some(seen) = &entry.seen {
-            let status = entry.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR); // what is answered instead
-            let took = Monotonic::now().since(entry.started);
-            fields.push(seen.field(entry.connection.peer.as_ref(), Some(status), took));
+        if why.panic.is_none() && self.0.connection.body_fault().is_some() {
+            return;
         }
+        let entry = &*self.0;
+        let took = Monotonic::now().since(entry.started);
+        let (text, mut fields) = self.described(StatusCode::INTERNAL_SERVER_ERROR, took); // what is answered instead
         let (mut stack, words) = (String::new(), &why.words);
         if let Some(panic) = &why.panic {
             fields.extend(panic.fields());
@@ -206,139 +289,8 @@ impl Drop for Ticket {
         writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
         entry.connection.shared.request_answered();
         entry.connection.request_ends(entry.upgraded, now);
+        entry.connection.quiet_now();
     }
-}
-
-pin_project! {
-    /// The handler of one request, from tower's `poll_ready` to the response's head.
-    pub(crate) struct Handling<S>
-    where
-        S: Service<Request<Incoming>>,
-    {
-        ticket: Option<Ticket>,
-        #[pin]
-        step: Step<S, S::Future>,
-    }
-}
-
-pin_project! {
-    #[project = StepNow]
-    enum Step<S, F> {
-        /// tower wants `poll_ready` first; this clone of the service is used for this one call.
-        Waiting { call: Option<(S, Request<Incoming>)> },
-        Running { #[pin] future: F },
-        /// The service does not want to, or panicked.
-        Failed { why: Option<Failure> },
-    }
-}
-
-/// Why there is no response, or no more of it.
-struct Failure {
-    trouble: Trouble,
-    words: String,
-    panic: Option<Box<Panic>>,
-}
-
-impl From<Box<Panic>> for Failure {
-    fn from(panic: Box<Panic>) -> Self {
-        Self { trouble: Trouble::Panic, words: panic.words(), panic: Some(panic) }
-    }
-}
-
-impl Failure {
-    /// The application's own error.
-    fn error(trouble: Trouble, error: impl Into<BoxError>) -> Self {
-        Self { trouble, words: chain(&*error.into()), panic: None }
-    }
-
-    fn refused(error: impl Into<BoxError>) -> Self {
-        Self::error(Trouble::Application, error)
-    }
-}
-
-impl<S> Step<S, S::Future>
-where
-    S: Service<Request<Incoming>>,
-    S::Error: Into<BoxError>,
-{
-    /// Hands the request over at once if the service is ready, as nearly all are. A handler that then lets go of it early gives
-    /// hyper its read buffer back before hyper looks whether the client is still there, which saves a new one per request.
-    fn begin(mut service: S, request: Request<Incoming>) -> Self {
-        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => Self::Running { future: service.call(request) },
-            Poll::Ready(Err(error)) => Self::Failed { why: Some(Failure::refused(error)) },
-            // It is asked again at once, by someone who can be woken.
-            Poll::Pending => Self::Waiting { call: Some((service, request)) },
-        }
-    }
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Failure>> {
-        if let StepNow::Waiting { call } = self.as_mut().project() {
-            let (service, _) = call.as_mut().expect("a handler is not polled again after it panicked");
-            ready!(service.poll_ready(cx)).map_err(Failure::refused)?;
-            let (mut service, request) = call.take().expect("checked above");
-            let future = service.call(request);
-            self.set(Self::Running { future });
-        }
-        match self.project() {
-            StepNow::Running { future } => future.poll(cx).map_err(Failure::refused),
-            StepNow::Failed { why } => {
-                Poll::Ready(Err(why.take().expect("a handler is not polled again after it failed")))
-            }
-            StepNow::Waiting { .. } => unreachable!("set to Running above"),
-        }
-    }
-}
-
-impl<S, B> Future for Handling<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Error: Into<BoxError>,
-    B: Body,
-{
-    type Output = Result<Response<CountedBody<B>>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let ticket = this.ticket.as_mut().expect("a future is not polled again after it is ready");
-        let since = ticket.poll_begins();
-        let shown = ticket.show(since);
-        // Unwind safe: after a panic the future is not polled again, and what it shares with other requests is up to the
-        // application, as with any panic in a thread.
-        let attached = ticket.attach();
-        let polled = contained(|| this.step.poll(cx));
-        drop((attached, shown));
-        ticket.polled();
-        let outcome = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(result)) => result,
-            Err(panic) => Err(panic.into()),
-        };
-        let mut ticket = this.ticket.take().expect("checked above");
-        ticket.0.stretch = Some(since); // hyper polls the body next, without a pause
-        let mut response = match outcome {
-            Ok(response) => response.map(Some),
-            Err(why) => {
-                ticket.failed("", &why);
-                failure(ticket.0.connection.http2.get().is_none())
-            }
-        };
-        ticket.answered(&mut response);
-        let left = ticket.0.observed.as_ref().and_then(|_| if ticket.0.bodiless { Some(0) } else { length(&response) });
-        Poll::Ready(Ok(response.map(|body| CountedBody::new(ticket, body, left))))
-    }
-}
-
-/// What a client gets where the application has no answer. The connection `closes` with it, but for HTTP/2: what is left of the
-/// request's body may be anything.
-#[cold]
-fn failure<B>(closes: bool) -> Response<Option<B>> {
-    let mut response = Response::new(None);
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    if closes {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// An error and its causes in one line.

@@ -1,5 +1,7 @@
 //! One connection that speaks HTTP/2. Its requests are tasks of their own, served at the same time.
 
+mod requests;
+
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,7 +20,9 @@ use rustcorn_config::Settings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
-use crate::count::{BoxError, Counted, CountedBody, Handling, chain};
+use crate::count::{BoxError, CountedBody, Handling, chain};
+pub(crate) use requests::{Judged, Multiple};
+
 use crate::io::Stream;
 use crate::log;
 use crate::registry::{Connection, Multiplexed, Phase};
@@ -78,37 +82,15 @@ impl Http2Options {
     }
 }
 
-/// The application's service under a name of its own: what the compiler makes of [`Counted`] for HTTP/1 then has one caller, so it
-/// is put into hyper's loop as a whole. Shared between both, it costs a request 2 to 3 % more instructions.
-#[derive(Clone)]
-pub(crate) struct Multiple<S>(S);
-
-impl<S, R> Service<R> for Multiple<S>
-where
-    S: Service<R>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.0.call(request)
-    }
-}
-
 pin_project! {
     /// The task of one connection.
     pub(crate) struct Serving2<S, X>
     where
         S: Service<Request<Incoming>>,
-        Counted<Multiple<S>>: hyper::service::HttpService<Incoming>,
+        Judged<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
-        http: Http2<TokioIo<Progress>, Counted<Multiple<S>>, X>,
+        http: Http2<TokioIo<Progress>, Judged<S>, X>,
         connection: Arc<Connection>,
     }
 }
@@ -126,8 +108,8 @@ where
         let connection = Arc::clone(stream.connection());
         let first = connection.http2.set(Multiplexed::default()).is_ok();
         debug_assert!(first, "a connection learns once what it speaks");
-        let counted = Counted { service: Multiple(service), connection: Arc::clone(&connection) };
-        Self { http: protocol.serve_connection(TokioIo::new(Progress(stream)), counted), connection }
+        let judged = Judged::new(service, &connection);
+        Self { http: protocol.serve_connection(TokioIo::new(Progress(stream)), judged), connection }
     }
 }
 
@@ -156,7 +138,7 @@ where
                 Poll::Ready(Ok(())) => return Poll::Ready(()),
                 Poll::Ready(Err(error)) => {
                     // Broken protocol, floods, clients that left: GOAWAY has told what can be told.
-                    log::connection_ended(&chain(&error), None, this.connection.peer.as_ref(), None);
+                    log::connection_ended(&chain(&error), None, this.connection.client(), None);
                     return Poll::Ready(());
                 }
             }

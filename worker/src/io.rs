@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rustcorn_sys::socket::has_pending_bytes;
@@ -34,6 +34,41 @@ impl Socket {
         match self {
             Self::Tcp(_, peer) => Some(*peer),
             Self::Unix(_) | Self::Tls(_) | Self::Ahead(_) => None, // asked before it becomes one of these
+        }
+    }
+
+    /// The same socket with `bytes`, which were read from it, to be read again.
+    pub(crate) fn with_bytes_ahead(self, bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            return self;
+        }
+        let ahead = match self {
+            Self::Ahead(before) => {
+                let Ahead { bytes: rest, socket } = *before;
+                let bytes = if rest.is_empty() { bytes } else { [&bytes[..], &rest].concat().into() };
+                Ahead { bytes, socket }
+            }
+            socket => Ahead { bytes, socket },
+        };
+        Self::Ahead(Box::new(ahead))
+    }
+
+    /// The TCP connection under all of it, if it is one.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream, _) => Some(stream),
+            Self::Unix(_) => None,
+            Self::Tls(secured) => secured.socket().tcp(),
+            Self::Ahead(ahead) => ahead.socket.tcp(),
+        }
+    }
+
+    /// How many bytes the system took of the `plain` ones that were just written.
+    #[inline]
+    fn take_sent(&mut self, plain: usize) -> usize {
+        match self {
+            Self::Tls(secured) => secured.take_sent(), // it has a buffer of its own, and sends from that at any time
+            _ => plain,
         }
     }
 
@@ -152,9 +187,8 @@ impl AsyncWrite for Ahead {
     }
 }
 
-/// A socket on the books of the worker: the plain bytes of a connection, whatever carries them. This is where what
-/// looks at the bytes of HTTP before hyper has its place. Dropping it takes it off the books, also where an upgrade has given it to
-/// the application.
+/// A socket on the books of the worker: the plain bytes of a connection, whatever carries them. Dropping it takes it off the
+/// books, also where an upgrade has given it to the application.
 pub(crate) struct Stream {
     socket: Socket,
     registered: Registered,
@@ -171,9 +205,7 @@ impl Stream {
 
     /// The same connection with `bytes`, which were read from it, to be read again.
     pub(crate) fn with_bytes_ahead(self, bytes: Bytes) -> Self {
-        let Self { socket, registered } = self;
-        let socket = if bytes.is_empty() { socket } else { Socket::Ahead(Box::new(Ahead { bytes, socket })) };
-        Self { socket, registered }
+        Self { socket: self.socket.with_bytes_ahead(bytes), registered: self.registered }
     }
 
     /// Whether hyper shall be told that the client is gone, so that it closes the connection in good order.
@@ -197,11 +229,34 @@ impl Stream {
     /// hyper writes until all is written, and then flushes, or until a write has to wait: so that alone, no short write, means
     /// that a part of the response stays behind.
     #[inline]
-    fn wrote<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_pending() {
-            self.connection().has_unsent();
+    fn wrote(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match polled {
+            Poll::Pending => self.waits_to_write(),
+            Poll::Ready(Ok(bytes)) => {
+                let sent = self.socket.take_sent(bytes);
+                self.connection().has_sent(sent);
+                polled
+            }
+            Poll::Ready(Err(_)) => polled,
         }
-        polled
+    }
+
+    #[cold]
+    fn waits_to_write<T>(&mut self) -> Poll<io::Result<T>> {
+        match self.socket.take_sent(0) {
+            0 => {}
+            sent => self.connection().has_sent(sent),
+        }
+        if !self.connection().has_unsent() {
+            return Poll::Pending;
+        }
+        if let Some(socket) = self.socket.tcp() {
+            // What the kernel still holds would stay there for as long as the client keeps its window shut. Where this cannot be
+            // said it does.
+            let _ = socket.set_zero_linger();
+        }
+        let why = "the client took nothing of its response for write_timeout";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }
 
@@ -265,16 +320,21 @@ impl AsyncWrite for Stream {
             Socket::Tcp(..) | Socket::Unix(_) => Poll::Ready(Ok(())), // without a buffer of its own
             _ => Pin::new(&mut self.socket).poll_flush(cx),
         };
-        if polled.is_ready() {
-            self.connection().all_sent();
+        if polled.is_pending() {
+            return self.waits_to_write();
         }
-        self.wrote(polled)
+        self.connection().all_sent();
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
-        match ready!(Pin::new(&mut self.socket).poll_shutdown(cx)) {
-            // TLS says goodbye, to a client that has left already.
+        let Poll::Ready(result) = Pin::new(&mut self.socket).poll_shutdown(cx) else {
+            return self.waits_to_write(); // TLS says goodbye, and there is no room for that
+        };
+        self.connection().all_sent();
+        match result {
+            // To a client that has left already.
             Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
         }

@@ -8,8 +8,12 @@
 //! | `run` | the serving core: accept, spawn, drain |
 //! | `accept` | the listening sockets |
 //! | `protocols` | what a connection speaks, and how that is found out |
+//! | `preamble`, `proxy` | the PROXY protocol, before everything else |
+//! | `secure` | TLS |
 //! | `serve`, `http2`, `io` | one connection of HTTP/1 or HTTP/2: hyper, and the stream under it |
-//! | `secure` | TLS in that stream |
+//! | `guard`, `guarded` | what hyper may read: strict framing and header policy, of HTTP/2 too, and refusals |
+//! | `policy`, `conduct`, `client` | what the settings say about requests; what is known of a connection; who sent a request |
+//! | `pace` | how slowly bodies and responses may go |
 //! | `count` | requests on their way through the application, counted; its failures contained |
 //! | `registry` | open connections and their time limits |
 //! | `shared` | what all of these share |
@@ -25,11 +29,15 @@
 
 mod accept;
 mod boot;
+mod client;
+mod conduct;
 mod context;
 mod count;
 mod drain;
 #[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
 mod events;
+mod guard;
+mod guarded;
 mod handoff;
 mod http2;
 mod io;
@@ -37,8 +45,12 @@ mod lanes;
 mod lifeline;
 mod log;
 mod log_channel;
+mod pace;
 mod panics;
+mod policy;
+mod preamble;
 mod protocols;
+mod proxy;
 mod registry;
 mod run;
 mod secure;
@@ -51,6 +63,7 @@ mod timers;
 mod wishes;
 
 pub use boot::{run_local, run_threaded};
+pub use client::Client;
 pub use context::Context;
 pub use count::BoxError;
 #[cfg(feature = "tracing")]

@@ -14,6 +14,7 @@ use rustcorn_sys::log::{self, Field, Format, Level, Record};
 
 pub(crate) use request::Seen;
 
+use crate::guard::Reason;
 use crate::registry::Peer;
 use crate::shared::Shared;
 
@@ -46,6 +47,25 @@ pub(crate) fn exception(shared: &Shared, message: fmt::Arguments<'_>, fields: &[
     EXCEPTION.set(true);
     Record { level: Level::Error, message: &message, origin: None, fields }.say();
     EXCEPTION.set(false);
+}
+
+/// A line of warning.
+pub(crate) fn warning(message: fmt::Arguments<'_>, fields: &[Field]) {
+    Record { level: Level::Warning, message: &message, origin: None, fields }.say();
+}
+
+/// A line about a request that was refused with `answer`; `span`: its own, if it has one.
+pub(crate) fn refused(reason: Reason, client: Option<&Peer>, answer: Option<StatusCode>, span: Option<&SpanContext>) {
+    let mut fields = span.map_or_else(Vec::new, span_fields);
+    fields.extend(request::sender(client, answer));
+    invalid(reason, client, &fields);
+}
+
+/// As gunicorn words it.
+#[cold]
+pub(crate) fn invalid(reason: Reason, client: Option<&Peer>, fields: &[Field]) {
+    let address = client.map_or_else(|| "unix".into(), Peer::address);
+    warning(format_args!("Invalid request from ip={address}: {reason}"), fields);
 }
 
 /// A line about a connection that ended in the middle of something; `span`, `status`: of what was answered to a head that is

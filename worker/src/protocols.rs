@@ -1,14 +1,13 @@
 //! What connections speak: which of TLS, HTTP/1 and HTTP/2, and how that is found out.
 //!
 //! ```text
-//! accept ─┬─────────────────────────────────────────────► HTTP/1    the usual way, one task and no question
-//!         ├─ TLS handshake ─ ALPN ──────────────────────► HTTP/1 or HTTP/2
-//!         └─ preface read (http2_cleartext, known peer) ► HTTP/1 or HTTP/2
+//! accept ─ [PROXY header] ─┬───────────────────────────────────► HTTP/1    the usual way, one task and no question
+//!                          ├─ TLS handshake ─ ALPN ────────────► HTTP/1 or HTTP/2
+//!                          └─ preface (http2_cleartext) ───────► HTTP/1 or HTTP/2
 //! ```
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,11 +27,13 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, CountedBody, Handling};
-use crate::http2::{Http2Options, Multiple, Serving2};
+use crate::guard::Rules;
+use crate::http2::{Http2Options, Judged, Multiple, Serving2};
 use crate::io::{Socket, Stream};
+use crate::preamble::{Begun, Preamble};
 use crate::registry::{Connection, Phase, Registered};
 use crate::secure::{Handshake, Shaken};
-use crate::serve::Serving;
+use crate::serve::{Serving, protocol};
 use crate::shared::Shared;
 
 /// With what a client begins HTTP/2 if it knows beforehand that the server speaks it (RFC 9113, 3.4).
@@ -75,10 +76,15 @@ impl<X: Clone> Protocols<X> {
     ///
     /// # Errors
     /// One sentence about the certificate.
-    pub(crate) fn new(settings: &Settings, tls: Option<&Material>, executor: X) -> Result<Arc<Self>, String> {
+    pub(crate) fn new(
+        settings: &Settings,
+        rules: &Rules,
+        tls: Option<&Material>,
+        executor: X,
+    ) -> Result<Arc<Self>, String> {
         let tls = tls.map(|material| server_config(settings, material)).transpose()?;
         Ok(Arc::new(Self {
-            http1: http1_builder(),
+            http1: protocol(rules),
             http2: Http2Options::of(settings).builder(executor),
             tls: tls.map(|config| Arc::new(config).into()),
             unagreed: settings.http_protocols.contains(&Protocol::H1),
@@ -93,20 +99,13 @@ impl Protocols<crate::run::Local> {
     pub(crate) fn without_tls(http2: Option<Http2Options>) -> Arc<Self> {
         let options = http2.unwrap_or(Http2Options::of(&Settings::defaults()));
         Arc::new(Self {
-            http1: http1_builder(),
+            http1: protocol(&Rules::new(&Settings::defaults())),
             http2: options.builder(crate::run::Local),
             tls: None,
             unagreed: true,
             cleartext: http2.is_some(),
         })
     }
-}
-
-fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // hyper's timer would be reset for each request; the sweep does this for all connections at once (see registry.rs).
-    builder.header_read_timeout(None);
-    builder
 }
 
 impl<X> Protocols<X> {
@@ -121,22 +120,29 @@ impl<X> Protocols<X> {
     {
         let registered = shared.registry.add(shared, socket.peer());
         let connection = Arc::clone(&registered.0);
-        let step = if let Some(acceptor) = &self.tls {
-            connection.enter(Phase::Handshake, None);
-            Step::Handshake(Handshake::begin(acceptor, socket), registered)
-        } else if self.cleartext && is_trusted(socket.peer()) {
-            Step::Preface(Stream::new(socket, registered), Preface::default())
+        let step = if Preamble::is_wanted(&connection) {
+            Step::Preamble(Preamble::new(socket, registered))
         } else {
-            return executor.execute(Serving::new(&self.http1, Stream::new(socket, registered), service));
+            self.after_preamble(socket, registered)
         };
+        if let Step::Known(stream, Protocol::H1) = step {
+            return executor.execute(Serving::new(&self.http1, stream, service));
+        }
         let opening = Opening { step: Some(step), service, protocols: Arc::clone(self), connection };
         executor.execute(Negotiated::Opening { opening: Some(opening) });
     }
-}
 
-/// Whether HTTP/2 without TLS is understood from there: this machine.
-fn is_trusted(peer: Option<SocketAddr>) -> bool {
-    peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback())
+    /// How it goes on above the PROXY protocol.
+    fn after_preamble(&self, socket: Socket, registered: Registered) -> Step {
+        if let Some(acceptor) = &self.tls {
+            registered.0.enter(Phase::Handshake, None);
+            Step::Handshake(Handshake::begin(acceptor, socket), registered)
+        } else if self.cleartext && registered.0.believed() {
+            Step::Preface(Stream::new(socket, registered), Preface::default())
+        } else {
+            Step::Known(Stream::new(socket, registered), Protocol::H1)
+        }
+    }
 }
 
 /// A connection of which it is not known yet what it speaks.
@@ -149,8 +155,10 @@ pub(crate) struct Opening<S, X> {
 }
 
 enum Step {
+    Preamble(Preamble),
     Handshake(Handshake, Registered),
     Preface(Stream, Preface),
+    Known(Stream, Protocol),
 }
 
 /// The first bytes, up to the one that decides.
@@ -187,33 +195,62 @@ impl<S, X> Opening<S, X> {
     /// The plain bytes and what they speak; `None`: the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Protocol)>> {
         self.connection.set_waker(cx.waker());
-        match self.step.as_mut().expect("not polled again after it is ready") {
-            Step::Handshake(handshake, _) => {
-                let polled = handshake.poll(cx);
-                if polled.is_pending() && self.connection.is_overdue() {
-                    if !self.connection.shared.leaves() {
-                        self.connection
-                            .shared
-                            .handshake_failed("not done within tls_handshake_timeout", &self.connection);
-                    }
-                    return Poll::Ready(None);
+        loop {
+            let next = match self.step.as_mut().expect("not polled again after it is ready") {
+                Step::Preamble(preamble) => {
+                    let begun = ready!(preamble.poll(cx));
+                    let Some(Step::Preamble(preamble)) = self.step.take() else { unreachable!("looked at above") };
+                    self.begun(begun, preamble)
                 }
-                Poll::Ready(self.secured(ready!(polled)))
+                Step::Handshake(handshake, _) => {
+                    let polled = handshake.poll(cx);
+                    if polled.is_pending() && self.connection.is_overdue() {
+                        let shared = &self.connection.shared;
+                        if !shared.leaves() {
+                            shared.handshake_failed("not done within tls_handshake_timeout", &self.connection);
+                        }
+                        return Poll::Ready(None);
+                    }
+                    self.secured(ready!(polled))
+                }
+                Step::Preface(stream, preface) => {
+                    let protocol = ready!(preface.poll(stream, cx));
+                    let Some(Step::Preface(stream, preface)) = self.step.take() else {
+                        unreachable!("looked at above")
+                    };
+                    Some(Step::Known(stream.with_bytes_ahead(preface.bytes()), protocol))
+                }
+                Step::Known(..) => {
+                    let Some(Step::Known(stream, protocol)) = self.step.take() else { unreachable!("looked at above") };
+                    return Poll::Ready(Some((stream, protocol)));
+                }
+            };
+            if next.is_none() {
+                return Poll::Ready(None);
             }
-            Step::Preface(stream, preface) => {
-                let protocol = ready!(preface.poll(stream, cx));
-                match self.step.take() {
-                    Some(Step::Preface(stream, preface)) => {
-                        Poll::Ready(Some((stream.with_bytes_ahead(preface.bytes()), protocol)))
-                    }
-                    _ => unreachable!("looked at above"),
-                }
+            self.step = next;
+        }
+    }
+
+    /// The PROXY header is over.
+    fn begun(&self, begun: Begun, preamble: Preamble) -> Option<Step> {
+        let (socket, registered) = preamble.into_parts();
+        match begun {
+            Begun::Gone => None,
+            Begun::Well(bytes) => Some(self.protocols.after_preamble(socket.with_bytes_ahead(bytes), registered)),
+            Begun::Refused(reason) if self.protocols.tls.is_some() => {
+                self.connection.refused(reason, None); // there is no session in which to say why
+                None
+            }
+            Begun::Refused(reason) => {
+                self.connection.proxy_failed(reason);
+                Some(Step::Known(Stream::new(socket, registered), Protocol::H1))
             }
         }
     }
 
     /// The handshake is over.
-    fn secured(&mut self, outcome: Result<Shaken, io::Error>) -> Option<(Stream, Protocol)> {
+    fn secured(&mut self, outcome: Result<Shaken, io::Error>) -> Option<Step> {
         let Some(Step::Handshake(_, registered)) = self.step.take() else { unreachable!("called in this step") };
         let (connection, shared) = (&self.connection, &self.connection.shared);
         let Shaken { socket, tls, protocol } = match outcome {
@@ -234,7 +271,7 @@ impl<S, X> Opening<S, X> {
         let first = connection.tls.set(tls).is_ok();
         debug_assert!(first, "a connection has one handshake");
         connection.enter(Phase::New, None);
-        Some((Stream::new(socket, registered), protocol))
+        Some(Step::Known(Stream::new(socket, registered), protocol))
     }
 }
 
@@ -245,7 +282,7 @@ pin_project! {
     where
         S: Service<Request<Incoming>>,
         Counted<S>: hyper::service::HttpService<Incoming>,
-        Counted<Multiple<S>>: hyper::service::HttpService<Incoming>,
+        Judged<S>: hyper::service::HttpService<Incoming>,
     {
         Opening { opening: Option<Opening<S, X>> },
         Http1 { #[pin] serving: Serving<S> },
@@ -280,17 +317,5 @@ where
         };
         self.set(next);
         self.poll(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_trusted;
-
-    #[test]
-    fn http2_without_tls_is_for_this_machine() {
-        let trusted = |peer: &str| is_trusted(Some(peer.parse().unwrap()));
-        assert!(is_trusted(None) && trusted("127.0.0.1:1") && trusted("[::1]:1") && trusted("[::ffff:127.1.2.3]:1"));
-        assert!(!trusted("10.0.0.1:1") && !trusted("[fe80::1]:1") && !trusted("[::ffff:10.0.0.1]:1"));
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Time limits cost a request nothing but two plain stores: a connection keeps its phase and since when in one word, and one
 //! sweep per worker ([`Registry::sweep`]) looks at all words every now and then. No timer is ever set for a connection.
+//! How bodies and responses get on is measured (`pace`) only where one of them waits for the client.
 
 mod multiplexed;
+mod peer;
+mod phase;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -14,84 +17,18 @@ use std::time::Duration;
 use rustcorn_sys::Monotonic;
 
 pub(crate) use multiplexed::Multiplexed;
+pub(crate) use peer::Peer;
+pub(crate) use phase::Phase;
 
+use phase::Word;
+
+use crate::conduct::Conduct;
+use crate::pace::Watch;
 use crate::secure::Tls;
 use crate::shared::Shared;
 
-/// What a connection is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u64)]
-pub(crate) enum Phase {
-    /// Accepted; has sent nothing yet.
-    New = 0,
-    /// Between two requests.
-    Idle = 1,
-    /// Some bytes of a request head are here.
-    ReadingHead = 2,
-    /// A request is with the application.
-    InRequest = 3,
-    /// No longer HTTP (websocket, CONNECT): the application has it, no limit of ours applies.
-    Upgraded = 4,
-    /// Accepted; the TLS handshake is not over.
-    Handshake = 5,
-}
-
-/// Phase, close request and time in one word: `nanoseconds << 4 | close << 3 | phase`. Nanoseconds 0 means "not stamped yet":
-/// the sweep stamps it, which saves a reading of the clock per request and is late by at most one sweep.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word(u64);
-
-impl Word {
-    const CLOSE: u64 = 1 << 3;
-
-    fn new(phase: Phase, since: Option<Monotonic>) -> Self {
-        Self(since.map_or(0, Monotonic::as_nanos) << 4 | phase as u64)
-    }
-
-    const fn phase(self) -> Phase {
-        match self.0 & 7 {
-            0 => Phase::New,
-            1 => Phase::Idle,
-            2 => Phase::ReadingHead,
-            3 => Phase::InRequest,
-            5 => Phase::Handshake,
-            _ => Phase::Upgraded,
-        }
-    }
-
-    const fn since(self) -> Option<Monotonic> {
-        match self.0 >> 4 {
-            0 => None,
-            nanos => Some(Monotonic::from_nanos(nanos)),
-        }
-    }
-
-    const fn close(self) -> bool {
-        self.0 & Self::CLOSE != 0
-    }
-}
-
-/// Who is at the other end of a connection. The text is made when it is first asked for.
-pub(crate) struct Peer {
-    address: SocketAddr,
-    text: OnceLock<Arc<str>>,
-}
-
-impl Peer {
-    pub(crate) const fn new(address: SocketAddr) -> Self {
-        Self { address, text: OnceLock::new() }
-    }
-
-    /// The address without its port.
-    pub(crate) fn address(&self) -> Arc<str> {
-        // A socket for both families shows an IPv4 client as ::ffff:10.0.0.1.
-        Arc::clone(self.text.get_or_init(|| self.address.ip().to_canonical().to_string().into()))
-    }
-
-    pub(crate) const fn port(&self) -> u16 {
-        self.address.port()
-    }
-}
+/// How long a client is listened to whose connection is being closed.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// One connection, shared by its stream, its request and the sweep.
 pub(crate) struct Connection {
@@ -113,6 +50,7 @@ pub(crate) struct Connection {
     waker: OnceLock<Waker>,
     /// Where the registry holds it.
     position: AtomicUsize,
+    pub(crate) conduct: Conduct,
 }
 
 impl Connection {
@@ -139,15 +77,29 @@ impl Connection {
         }
     }
 
+    /// What has arrived was not HTTP's: the client is as new as before, and a drain need not wait for it.
+    pub(crate) fn has_said_nothing(&self) {
+        self.enter(Phase::New, self.load().since());
+    }
+
     /// Whether the sweep has asked for its end, in a phase in which HTTP does not speak yet.
     pub(crate) fn is_overdue(&self) -> bool {
         self.load().close()
     }
 
-    /// The socket takes no more for now.
+    /// The socket takes no more for now. Whether it took too long for that already.
     #[cold]
-    pub(crate) fn has_unsent(&self) {
+    pub(crate) fn has_unsent(&self) -> bool {
         self.unsent.store(true, Relaxed);
+        self.conduct.response.waits()
+    }
+
+    /// The socket has taken bytes; counted only where some had to wait.
+    #[inline]
+    pub(crate) fn has_sent(&self, bytes: usize) {
+        if self.unsent.load(Relaxed) {
+            self.conduct.response.moved(bytes as u64, true);
+        }
     }
 
     /// hyper has nothing left to write. Idle time counts from here where the client was slow to take its response.
@@ -155,10 +107,32 @@ impl Connection {
     pub(crate) fn all_sent(&self) {
         if self.unsent.load(Relaxed) {
             self.unsent.store(false, Relaxed);
+            self.conduct.response.rests();
             if self.phase() == Phase::Idle {
                 self.enter(Phase::Idle, None);
             }
+            self.quiet_now();
         }
+    }
+
+    /// Nothing is in flight, and nothing waits to be sent.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.phase() != Phase::InRequest && !self.unsent.load(Relaxed)
+    }
+
+    /// Wakes the task that serves the connection.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the request in flight has had all the time that it gets.
+    #[inline]
+    pub(crate) fn out_of_time(&self) -> bool {
+        let word = self.load();
+        // HTTP/2 has a clock for each request: the word may be one that the sweep has marked between two of them.
+        word.close() && word.phase() == Phase::InRequest && self.http2.get().is_none()
     }
 
     /// With the application, or on its way to the client. An upgraded connection writes as it likes.
@@ -167,14 +141,17 @@ impl Connection {
             _ if self.http2.get().is_some_and(Multiplexed::is_busy) => true,
             Phase::InRequest => self.http2.get().is_none(),
             Phase::Upgraded | Phase::Handshake => false,
-            Phase::New | Phase::Idle | Phase::ReadingHead => self.unsent.load(Relaxed),
+            Phase::New | Phase::Idle | Phase::ReadingHead | Phase::Lingering => self.unsent.load(Relaxed),
         }
     }
 
     /// Whether the connection shall end if nothing has arrived on it. Never while a response is being written: hyper, told of
-    /// an end, would drop the rest. HTTP/2 gets GOAWAY first.
+    /// an end, would drop the rest. HTTP/2 gets GOAWAY first; in a request of HTTP/1 it is the request that is asked to end, see
+    /// [`Self::out_of_time`].
     pub(crate) fn close_requested(&self) -> bool {
-        self.load().close() && !self.unsent.load(Relaxed) && self.http2.get().is_none_or(Multiplexed::goes_away)
+        let word = self.load();
+        let may_end = || self.http2.get().map_or(word.phase() != Phase::InRequest, Multiplexed::goes_away);
+        word.close() && !self.unsent.load(Relaxed) && may_end()
     }
 
     pub(crate) fn set_waker(&self, waker: &Waker) {
@@ -184,21 +161,24 @@ impl Connection {
     /// Asks the connection to end, provided it is still as `seen`.
     fn request_close(&self, seen: Word) {
         let asked = self.word.compare_exchange(seen.0, seen.0 | Word::CLOSE, Relaxed, Relaxed).is_ok();
-        if asked && let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        if asked {
+            self.wake();
         }
     }
 
-    /// Enforces the limits on one connection.
-    ///
-    /// None holds while a response is being written. A client that stops reading so keeps its connection for as long as it
-    /// answers the kernel's probes; in a drain it loses it with all others at the end of `graceful_timeout`.
+    /// Enforces the limits on one connection. While a response is being written, only that for taking it holds.
     fn check(&self, now: Monotonic, limits: &Limits) {
         if self.expires.is_some_and(|end| now >= end) && !self.expired.swap(true, Relaxed) {
             self.wake_http2();
         }
         if self.unsent.load(Relaxed) {
+            if self.phase() != Phase::Upgraded && self.conduct.response.is_late(now, limits.write) {
+                self.wake();
+            }
             return;
+        }
+        if self.conduct.body.is_late(now, limits.body) {
+            self.wake();
         }
         let mut seen = self.load();
         let since = match seen.since() {
@@ -220,7 +200,9 @@ impl Connection {
             (None, Phase::New) => over(limits.header) || idle_ends,
             (None, Phase::Idle) => over(limits.keepalive) || idle_ends,
             (None, Phase::ReadingHead) => over(limits.header),
-            (None, Phase::InRequest | Phase::Upgraded) => false,
+            (None, Phase::InRequest) => over(limits.request) && !seen.close(), // it is asked once
+            (None, Phase::Lingering) => over(Some(LINGER)) || idle_ends,
+            (None, Phase::Upgraded) => false,
         };
         if overdue {
             self.request_close(seen);
@@ -249,6 +231,12 @@ pub(crate) struct Limits {
     pub(crate) keepalive: Option<Duration>,
     /// The moment from which no connection may be idle: the end of a drain.
     pub(crate) idle_ends: Option<Monotonic>,
+    /// To the begin of the response.
+    pub(crate) request: Option<Duration>,
+    /// How slowly the body of a request may come.
+    pub(crate) body: Option<Watch>,
+    /// How slowly a response that waits may be taken.
+    pub(crate) write: Option<Watch>,
 }
 
 /// How many connections do what, for log lines and the drain.
@@ -280,6 +268,7 @@ impl Registry {
     pub(crate) fn add(&self, shared: &Arc<Shared>, peer: Option<SocketAddr>) -> Registered {
         let mut inner = self.lock();
         let connection = Arc::new(Connection {
+            conduct: Conduct::new(shared.policy.believes(peer)),
             shared: Arc::clone(shared),
             peer: peer.map(Peer::new),
             tls: OnceLock::new(),

@@ -90,6 +90,11 @@ impl Secured {
     pub(crate) fn has_part_of_a_record(&self) -> bool {
         self.0.get_ref().0.fresh
     }
+
+    /// How many bytes were sent since this was asked last.
+    pub(crate) fn take_sent(&mut self) -> usize {
+        std::mem::take(&mut self.0.get_mut().0.sent)
+    }
 }
 
 /// The bytes of TLS.
@@ -97,7 +102,18 @@ pub(crate) struct Wire {
     socket: Socket,
     /// Bytes were read since this was set to false, which is when plain bytes are given on.
     fresh: bool,
+    /// Bytes that the system has taken, until somebody asks.
+    sent: usize,
     first: First,
+}
+
+impl Wire {
+    fn wrote(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.sent += bytes;
+        }
+        polled
+    }
 }
 
 /// What the client has begun with.
@@ -131,7 +147,8 @@ impl AsyncWrite for Wire {
         if self.first == First::Other {
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.wrote(polled)
     }
 
     fn poll_write_vectored(
@@ -142,7 +159,8 @@ impl AsyncWrite for Wire {
         if self.first == First::Other {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -188,7 +206,7 @@ pub(crate) struct Handshake(Box<FallibleAccept<Wire>>);
 
 impl Handshake {
     pub(crate) fn begin(acceptor: &TlsAcceptor, socket: Socket) -> Self {
-        let wire = Wire { socket, fresh: false, first: First::Nothing };
+        let wire = Wire { socket, fresh: false, sent: 0, first: First::Nothing };
         Self(Box::new(acceptor.accept(wire).into_fallible()))
     }
 

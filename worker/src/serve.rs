@@ -14,9 +14,29 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, chain};
+use crate::guard::Rules;
+use crate::guarded::Guarded;
 use crate::io::Stream;
 use crate::log;
 use crate::registry::Connection;
+
+/// Headers that hyper takes without being told; for so many it has room at hand.
+const HEADERS: usize = 100;
+/// What hyper's buffers have room for besides a head.
+const BUFFER: usize = 8192;
+
+/// HTTP/1.1 as all connections speak it.
+pub(crate) fn protocol(rules: &Rules) -> Builder {
+    let mut builder = Builder::new();
+    // The guard has judged already; hyper's own limits must not be lower.
+    if rules.fields() > HEADERS {
+        builder.max_headers(rules.fields());
+    }
+    builder.max_buf_size(rules.head() + BUFFER);
+    // hyper's timer would be reset for each request; the sweep does this for all connections at once (see registry.rs).
+    builder.header_read_timeout(None);
+    builder
+}
 
 pin_project! {
     /// The task of one connection.
@@ -26,7 +46,7 @@ pin_project! {
         Counted<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
-        http: UpgradeableConnection<TokioIo<Stream>, Counted<S>>,
+        http: UpgradeableConnection<TokioIo<Guarded<Stream>>, Counted<S>>,
         connection: Arc<Connection>,
     }
 }
@@ -42,7 +62,8 @@ where
     pub(crate) fn new(protocol: &Builder, stream: Stream, service: S) -> Self {
         let connection = Arc::clone(stream.connection());
         let counted = Counted { service, connection: Arc::clone(&connection) };
-        Self { http: protocol.serve_connection(TokioIo::new(stream), counted).with_upgrades(), connection }
+        let guarded = TokioIo::new(Guarded::new(stream, Arc::clone(&connection)));
+        Self { http: protocol.serve_connection(guarded, counted).with_upgrades(), connection }
     }
 }
 
@@ -59,14 +80,15 @@ where
         let this = self.project();
         this.connection.set_waker(cx.waker());
         if let Err(error) = ready!(this.http.poll(cx)) {
-            // Malformed requests, clients that left: hyper has answered what can be answered.
-            let (mut status, mut span, peer) = (None, None, this.connection.peer.as_ref());
+            // Clients that left, mostly. What hyper would refuse the guard has refused; if not, hyper has answered.
+            let (mut status, mut span, client) = (None, None, this.connection.client());
             if error.is_parse() {
                 status = answered_with(&error);
                 let telemetry = this.connection.shared.telemetry();
-                span = telemetry.and_then(|telemetry| telemetry.observer.refused(status, peer));
+                span = telemetry
+                    .and_then(|telemetry| telemetry.observer.refused(status, client, this.connection.peer.as_ref()));
             }
-            log::connection_ended(&chain(&error), span.as_ref(), peer, status);
+            log::connection_ended(&chain(&error), span.as_ref(), client, status);
         }
         Poll::Ready(())
     }

@@ -11,6 +11,8 @@ use rustcorn_sys::Monotonic;
 
 use crate::handoff::Ready;
 use crate::log;
+use crate::pace::Watch;
+use crate::policy::Policy;
 use crate::registry::{Connection, Limits, Registry};
 use crate::secure::Failures;
 use crate::telemetry::Telemetry;
@@ -18,6 +20,8 @@ use crate::telemetry::Telemetry;
 /// One per worker process.
 pub(crate) struct Shared {
     pub(crate) writer: Writer,
+    /// What holds for requests and those who send them.
+    pub(crate) policy: Policy,
     pub(crate) registry: Registry,
     limits: Limits,
     connection_age: Option<Duration>,
@@ -48,6 +52,14 @@ pub(crate) struct Waits {
     pub(crate) header: Duration,
     pub(crate) keepalive: Duration,
     pub(crate) connection_age: Duration,
+    /// To the begin of a response.
+    pub(crate) request: Duration,
+    /// A body that stands still, while it could come.
+    pub(crate) body: Duration,
+    /// Bytes a second that a body has to come in, over that time.
+    pub(crate) body_rate: u64,
+    /// A response of which nothing is taken.
+    pub(crate) write: Duration,
 }
 
 impl Waits {
@@ -57,26 +69,48 @@ impl Waits {
             header: settings.header_timeout,
             keepalive: settings.keepalive,
             connection_age: settings.max_connection_age,
+            request: settings.request_timeout,
+            body: settings.body_timeout,
+            body_rate: settings.body_min_rate,
+            write: settings.write_timeout,
         }
     }
 
-    pub(crate) const fn all(&self) -> [Duration; 4] {
-        [self.handshake, self.header, self.keepalive, self.connection_age]
+    /// Those that the sweep looks at.
+    pub(crate) const fn all(&self) -> [Duration; 7] {
+        [self.handshake, self.header, self.keepalive, self.connection_age, self.request, self.body, self.write]
+    }
+
+    fn limits(&self) -> Limits {
+        let body_least = (self.body_rate as f64 * self.body.as_secs_f64()) as u64;
+        let watch = |time: Duration, least| limit(time).map(|time| Watch { time, least });
+        Limits {
+            handshake: limit(self.handshake),
+            header: limit(self.header),
+            keepalive: limit(self.keepalive),
+            idle_ends: None,
+            request: limit(self.request),
+            body: watch(self.body, body_least),
+            write: watch(self.write, 0),
+        }
     }
 }
 
+fn limit(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
 impl Shared {
-    pub(crate) fn new(writer: Writer, waits: Waits) -> Arc<Self> {
-        let limit = |limit: Duration| (!limit.is_zero()).then_some(limit);
-        let [handshake, header, keepalive, connection_age] = waits.all().map(limit);
+    pub(crate) fn new(writer: Writer, policy: Policy, waits: Waits) -> Arc<Self> {
         Arc::new(Self {
             writer,
+            policy,
             registry: Registry::default(),
-            limits: Limits { handshake, header, keepalive, idle_ends: None },
-            connection_age,
+            limits: waits.limits(),
+            connection_age: limit(waits.connection_age),
             handshakes: Failures::default(),
             idle_ends: AtomicU64::new(0),
-            says_close: AtomicBool::new(keepalive.is_none()),
+            says_close: AtomicBool::new(waits.keepalive.is_zero()),
             leaves: AtomicBool::new(false),
             telemetry: OnceLock::new(),
             quota: OnceLock::new(),
@@ -128,6 +162,11 @@ impl Shared {
         self.leaves.load(Relaxed)
     }
 
+    /// The time that an application has to begin its response.
+    pub(crate) const fn request_limit(&self) -> Option<Duration> {
+        self.limits.request
+    }
+
     /// When a connection that begins now shall end: up to a tenth later than the setting says, so that those that came together do
     /// not come back together.
     pub(crate) fn connection_expires(&self) -> Option<Monotonic> {
@@ -138,9 +177,9 @@ impl Shared {
     #[cold]
     pub(crate) fn handshake_failed(&self, why: &str, connection: &Connection) {
         self.writer.handshake_failed();
-        let peer = connection.peer.as_ref();
-        self.handshakes.note(why, peer);
-        log::connection_ended(&format!("TLS handshake: {why}"), None, peer, None);
+        let client = connection.client();
+        self.handshakes.note(why, client);
+        log::connection_ended(&format!("TLS handshake: {why}"), None, client, None);
     }
 
     /// From `end` on connections that are idle are closed.
@@ -155,5 +194,22 @@ impl Shared {
             nanos => Some(Monotonic::from_nanos(nanos)),
         };
         self.registry.sweep(now, &Limits { idle_ends, ..self.limits });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_zero_are_no_limits() {
+        let mut settings = Settings::defaults();
+        let limits = Waits::of(&settings).limits();
+        let seconds = Duration::from_secs;
+        assert_eq!(limits.body, Some(Watch { time: seconds(30), least: 7200 }));
+        assert_eq!((limits.request, limits.write), (None, Some(Watch { time: seconds(60), least: 0 })));
+        (settings.body_timeout, settings.write_timeout) = (Duration::ZERO, Duration::ZERO);
+        let limits = Waits::of(&settings).limits();
+        assert_eq!((limits.body, limits.write), (None, None));
     }
 }

@@ -56,6 +56,7 @@ fn an_idle_server_has_every_family_and_no_surprise() {
         "rustcorn_requests_total",
         "rustcorn_request_duration_seconds_count",
         "rustcorn_requests_aborted_total",
+        "rustcorn_requests_refused_total{why=\"framing\"}",
         "rustcorn_requests_in_flight",
         "rustcorn_connections",
         "rustcorn_connections_accepted_total",

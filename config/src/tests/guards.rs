@@ -120,6 +120,25 @@ drain_delay = "1.25s"
 boot_timeout = 120
 keepalive = 0
 header_timeout = "10ms"
+body_timeout = "20s"
+body_min_rate = 0
+write_timeout = "1m"
+request_timeout = 30
+max_body_size = "10MiB"
+limit_request_line = 0
+limit_request_fields = 200
+limit_request_field_size = 1024
+limit_request_head = 8192
+permit_obsolete_folding = true
+strip_header_spaces = true
+permit_unconventional_http_method = true
+permit_unconventional_http_version = true
+casefold_http_method = true
+header_map = "refuse"
+forwarder_headers = ["REMOTE_USER"]
+forwarded_allow_ips = ["10.0.0.0/8", "::1"]
+proxy_protocol = "auto"
+proxy_allow_ips = "*"
 max_connection_age = "1h"
 certfile = "tls/cert.pem"
 keyfile = "tls/key.pem"
@@ -177,6 +196,9 @@ control_socket_mode = "0640"
 A = "x = y, \"z\""
 PORT = 8080
 DEBUG = true
+
+[secure_scheme_headers]
+X-Scheme = "https"
 
 [app]
 command = ["./my-service", "--flag=a b"]

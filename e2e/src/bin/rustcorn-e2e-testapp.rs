@@ -108,6 +108,9 @@ fn main() -> ExitCode {
     })
 }
 
+/// More than the kernel takes for a client that does not read.
+const BIG: usize = 16 << 20;
+
 struct Inner {
     config: Config,
     ctx: rustcorn::Context,
@@ -166,6 +169,15 @@ impl Inner {
                 Ok(body) => Response::new(Either::Left(Full::new(body.to_bytes()))),
                 Err(error) => status(StatusCode::BAD_REQUEST, &error.to_string()),
             },
+            "/client" => {
+                let client = request.extensions().get::<rustcorn::Client>().expect("every request has it");
+                text(&format!("{:?} {:?} {}", client.address(), client.peer().map(|peer| peer.ip()), client.scheme()))
+            }
+            "/headers" => {
+                let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| format!("{name}: {value:?}\n");
+                text(&request.headers().iter().map(line).collect::<String>())
+            }
+            "/big" => text(&"x".repeat(BIG)),
             "/stream" => {
                 self.note("stream");
                 Response::new(Either::Right(Ticks::new(5, Duration::from_millis(50))))

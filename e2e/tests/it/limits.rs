@@ -52,3 +52,76 @@ fn a_head_that_does_not_end_is_given_up_after_header_timeout() {
     }
     assert_eq!(server.get("/").map(|response| response.status), Ok(200));
 }
+
+#[test]
+fn a_request_that_takes_too_long_is_answered_504_and_its_handler_dropped() {
+    let server = Setup::testapp().set("request_timeout = 0.5\nworkers = 1").start();
+    let mut conn = server.connect();
+    let begin = Instant::now();
+    let response = conn.request("POST", "/until-drain", "", "body").expect("answered");
+    assert_eq!((response.status, response.closes()), (504, true));
+    assert!((400..3000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    server.wait_for_journal("cancel", 1);
+    let line = server.wait_for_line("Request timeout: ");
+    assert!(line.contains("[WARNING] Request timeout: POST /until-drain had no response after 0."), "{line}");
+    conn.wait_for_close().expect("in order");
+    assert_eq!(
+        server.get("/stream").map(|response| response.status),
+        Ok(200),
+        "a response that has begun has its time"
+    );
+}
+
+/// How long it takes until the server has closed the connection.
+fn time_of(conn: Conn) -> Duration {
+    let begin = Instant::now();
+    drop(conn.wait_for_close());
+    begin.elapsed()
+}
+
+#[test]
+fn a_body_must_not_stand_still_nor_drip() {
+    let server = Setup::testapp().set("body_timeout = 1\nbody_min_rate = 100").start();
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    for drips in [false, true] {
+        let mut conn = Conn::open_patient(server.address(), Duration::from_millis(50)).expect("the server accepts");
+        conn.send_raw(head).expect("sent");
+        let begin = Instant::now();
+        let answer = loop {
+            if drips {
+                conn.send_raw("x").expect("it listens");
+            }
+            match conn.receive(false) {
+                Err(Failure::Timeout) => assert!(begin.elapsed() < Duration::from_secs(20)),
+                other => break other,
+            }
+        };
+        assert_eq!(answer.map(|response| (response.status, response.closes())), Ok((408, true)), "{drips}");
+        assert!((800..8000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    }
+    server.wait_for_line("body slower than body_timeout and body_min_rate allow");
+}
+
+#[test]
+fn a_body_that_the_application_lets_wait_is_not_late() {
+    let server = Setup::testapp().set("body_timeout = 0.5").app("slow_ms = 2500").start();
+    let mut conn = server.connect();
+    // More than is read ahead of the application, so the rest has no room.
+    conn.send_raw("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").expect("sent");
+    conn.send_bytes(&[b'x'; 100_000]).expect("sent");
+    assert_eq!(conn.receive(false).map(|response| response.status), Ok(200));
+}
+
+#[test]
+fn a_client_that_does_not_take_its_response_is_cut() {
+    let server = Setup::testapp().set("write_timeout = 0.5\nworkers = 1").start();
+    let mut conn = server.connect();
+    conn.send_raw("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    server
+        .wait_for_line("Connection ended: error writing a body to connection: the client took nothing of its response");
+    assert!(time_of(conn) < Duration::from_secs(10));
+    // Who takes it piece by piece gets all of it.
+    let mut slow = server.connect();
+    slow.send_raw("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    assert_eq!(slow.receive(false).map(|response| response.body.len()), Ok(16 << 20));
+}

@@ -247,7 +247,7 @@ fn a_refused_head_is_a_line_with_its_span() {
     let mut conn = Conn::open(server.address()).expect("the server accepts");
     conn.send_raw("GET / HTTP/1.1\r\nb@d: \u{1b}[2J\r\n\r\n").expect("it is sent");
     assert_eq!(conn.receive(false).map(|answer| answer.status), Ok(400));
-    let line = wait_for(&server, "Connection ended: ");
+    let line = wait_for(&server, "Invalid request from ip=127.0.0.1: ");
     assert_eq!(line["httpRequest"], serde_json::json!({"status": 400, "remoteIp": "127.0.0.1"}));
     let (trace, span) = (&line["logging.googleapis.com/trace"], &line["logging.googleapis.com/spanId"]);
     receiver.wait_until("the span arrives", |received| !received.spans.is_empty());

@@ -17,12 +17,15 @@
 //! | `connections` | HTTP/2, websockets, old connections, and all of them while workers are replaced |
 //! | `crash` | dead and hung processes cost what they must and no more |
 //! | `control` | rustcornctl: every command, and nobody who disturbs |
+//! | `http1` | what a request may look like |
+//! | `layers` | PROXY protocol, TLS, HTTP/2 and the rules for requests, together |
 //! | `limits` | how many connections, and for how long |
 //! | `trouble` | strange machines, operators and neighbours stop nothing |
 //! | `static_files` | what HTTP promises about files, and no other file of the machine |
 //! | `dev` | with `--dev`, what changes on disk is served |
 //! | `examples` | each of the examples does what it shows |
 //! | `new` | a new project builds, serves and reloads |
+//! | `peers` | who is believed what about scheme and client; the PROXY protocol |
 //! | `pid1` | the master as process 1 |
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
@@ -36,6 +39,8 @@
 //! | `docs` | each page is found, its links lead somewhere, each line of the log is explained |
 //! | `workspace` | promises about the tree itself |
 
+#[path = "../../../worker/src/guard/corpus.rs"]
+mod corpus;
 mod harness;
 #[allow(clippy::unwrap_used, dead_code, reason = "shared with the tests of telemetry, which use more of it")]
 #[path = "../../../app/tests/otlp/receiver.rs"]
@@ -53,7 +58,9 @@ mod deploy;
 mod dev;
 mod docs;
 mod examples;
+mod http1;
 mod lanes;
+mod layers;
 mod leak;
 mod limits;
 mod log_files;
@@ -61,6 +68,7 @@ mod logs;
 mod matrix;
 mod memory;
 mod new;
+mod peers;
 mod pid1;
 mod process;
 mod recycle;

@@ -13,10 +13,6 @@ use crate::subject::{Gunicorn, Setup, who};
 const COMING: &[&str] = &[
     // The access log.
     "accesslog", "access_log_format", "disable_redirect_access_to_syslog",
-    // The policy for requests.
-    "limit_request_line", "limit_request_fields", "limit_request_field_size", "permit_obsolete_folding", "strip_header_spaces",
-    "permit_unconventional_http_method", "permit_unconventional_http_version", "casefold_http_method", "header_map",
-    "forwarder_headers", "forwarded_allow_ips", "secure_scheme_headers", "proxy_protocol", "proxy_allow_ips",
 ];
 
 fn page() -> String {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use cadence::StatsdClient;
 use cadence::prelude::{Counted, Gauged, Histogrammed, Timed};
 use rustcorn_config::Settings;
-use rustcorn_scoreboard::{Cause, Counts, Recycle};
+use rustcorn_scoreboard::{Cause, Counts, Recycle, Refusal};
 use rustcorn_sys::Monotonic;
 
 use destination::Destination;
@@ -227,6 +227,9 @@ impl Statsd {
             }
         }
         self.count("rustcorn.requests.aborted", counts.aborted);
+        for (why, count) in Refusal::ALL.iter().zip(counts.refused) {
+            self.count(&format!("rustcorn.requests.refused.{}", why.name()), count);
+        }
         self.count("rustcorn.spans.dropped", counts.spans_dropped);
         self.count("rustcorn.connections.accepted", counts.accepted);
         self.count("rustcorn.tls.handshakes.failed", counts.handshakes_failed);

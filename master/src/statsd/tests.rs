@@ -77,6 +77,7 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
     counts.record(999, Duration::from_secs(7), 1);
     counts.log = [0, 2, 0, 1];
     (counts.aborted, counts.accepted, counts.handshakes_failed) = (8, 9, 10);
+    counts.refused = [0, 1, 2, 0, 0, 3];
     let news = News { counts, restarts: [0, 1, 2, 0, 3, 4], recycles: [6, 0, 7, 0], reloads_ok: 4, reloads_failed: 5 };
     let mut statsd = statsd(udp_host("127.0.0.1", 1), "a", "env:test,zone");
     assert_eq!(
@@ -91,6 +92,9 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
             "a.gunicorn.request.duration:5.865|ms|@0.5|#env:test,zone",
             "a.gunicorn.request.duration:7012.876|ms|#env:test,zone",
             "a.rustcorn.requests.aborted:8|c|#env:test,zone",
+            "a.rustcorn.requests.refused.header:1|c|#env:test,zone",
+            "a.rustcorn.requests.refused.framing:2|c|#env:test,zone",
+            "a.rustcorn.requests.refused.proxy:3|c|#env:test,zone",
             "a.rustcorn.connections.accepted:9|c|#env:test,zone",
             "a.rustcorn.tls.handshakes.failed:10|c|#env:test,zone",
             "a.rustcorn.response.bytes:13|c|#env:test,zone",

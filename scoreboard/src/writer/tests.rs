@@ -25,6 +25,7 @@ fn turn(writer: &Writer, n: u64) {
         .for_each(|level| writer.logged(level));
     writer.logged_exception();
     writer.handshake_failed();
+    Refusal::ALL.into_iter().for_each(|why| writer.request_refused(why));
     (0..4).for_each(|_| writer.span_waits());
     writer.spans_sent(3);
     writer.spans_lost(2, 1); // one that waited, one for which there was no room
@@ -37,6 +38,7 @@ fn expected(turns: u64) -> Counts {
         log: [turns; 4],
         spans_dropped: 2 * turns,
         handshakes_failed: turns,
+        refused: [turns; 6],
         ..Counts::default()
     };
     (0..turns)

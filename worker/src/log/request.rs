@@ -1,13 +1,14 @@
 //! A request as `httpRequest`, Google's description of one in a log entry (`LogEntry.HttpRequest`).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{HOST, HeaderName, USER_AGENT};
 use http::{Method, Request, StatusCode, Version};
 use rustcorn_sys::log::{Field, Map, Value};
 
+use crate::client::Client;
 use crate::registry::Peer;
-use crate::secure::Tls;
 use crate::telemetry::redacted;
 
 /// More of an address than fits into a line is of no use.
@@ -18,6 +19,8 @@ const AGENT: usize = 512;
 pub(crate) struct Seen {
     method: Method,
     version: Version,
+    /// Who sent it, where that is known.
+    client: Option<IpAddr>,
     /// The address and then the user agent, which begins here.
     agent: usize,
     text: Box<str>,
@@ -31,23 +34,33 @@ impl Seen {
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let (host, path) = (within(host, URL), within(path, URL));
         let agent = within(header(USER_AGENT), AGENT);
-        let secure = request.extensions().get::<Tls>().is_some();
-        let scheme = match (host.is_empty(), secure) {
-            (true, _) => "",
-            (false, true) => "https://",
-            (false, false) => "http://",
+        let client = request.extensions().get::<Client>();
+        let scheme = match client {
+            _ if host.is_empty() => "",
+            Some(client) if client.is_secure() => "https://",
+            _ => "http://",
         };
         let parts = [scheme, host, path, agent];
         let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
         text.extend(parts);
         let agent = text.len() - agent.len();
-        Self { method: request.method().clone(), version: request.version(), agent, text: text.into_boxed_str() }
+        let client = client.and_then(Client::address);
+        Self {
+            method: request.method().clone(),
+            version: request.version(),
+            client,
+            agent,
+            text: text.into_boxed_str(),
+        }
     }
 
     /// `httpRequest`. `took` where the request is over.
     pub(crate) fn field(&self, peer: Option<&Peer>, status: Option<StatusCode>, took: Duration) -> Field {
         let (url, agent) = self.text.split_at(self.agent);
         let mut all = about(peer, status);
+        if let Some(client) = self.client {
+            all.insert("remoteIp".to_owned(), client.to_string().into());
+        }
         let mut add = |name: &str, value: String| all.insert(name.to_owned(), value.into());
         add("requestMethod", self.method.to_string());
         add(

@@ -5,6 +5,7 @@ use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 use rustcorn_sys::log::{Value, json};
 
 use super::*;
+use crate::client::Client;
 
 fn span(trace: u128, sampled: bool) -> SpanContext {
     let flags = TraceFlags::default().with_sampled(sampled);
@@ -48,6 +49,15 @@ fn a_request_has_googles_names_and_formats() {
         "userAgent": "curl/8 \"quoted\"", "remoteIp": "10.0.0.1", "protocol": "HTTP/1.1", "latency": "0.123000s",
     });
     assert_eq!(http_request(&request, Duration::from_millis(123)), expected);
+}
+
+#[test]
+fn the_client_is_whom_a_believed_proxy_speaks_of() {
+    let mut request = Request::get("/").header("host", "example.com").body(()).unwrap();
+    let client = Client { address: Some("203.0.113.7".parse().unwrap()), peer: None, secure: true };
+    request.extensions_mut().insert(client);
+    let value = http_request(&request, Duration::ZERO);
+    assert_eq!((&value["remoteIp"], &value["requestUrl"]), (&"203.0.113.7".into(), &"https://example.com/".into()));
 }
 
 #[test]

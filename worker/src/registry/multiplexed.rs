@@ -73,7 +73,7 @@ impl Multiplexed {
             // Without keep-alive a connection serves what comes in its first moment.
             Phase::Idle | Phase::InRequest => idle_ends || limits.keepalive.is_none() || over(limits.keepalive),
             Phase::New | Phase::ReadingHead => idle_ends || over(limits.header),
-            Phase::Upgraded | Phase::Handshake => false,
+            Phase::Upgraded | Phase::Handshake | Phase::Lingering => false,
         }
     }
 }
@@ -137,10 +137,8 @@ impl Connection {
 
     /// Something of HTTP/2 changes for this connection that its task should look at.
     pub(super) fn wake_http2(&self) {
-        if self.http2.get().is_some()
-            && let Some(waker) = self.waker.get()
-        {
-            waker.wake_by_ref();
+        if self.http2.get().is_some() {
+            self.wake();
         }
     }
 }

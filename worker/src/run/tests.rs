@@ -188,13 +188,45 @@ fn a_head_must_be_there_in_time_however_it_trickles() {
     let mut trickling = server.connect();
     let started = Instant::now();
     trickling.send("GET / HTTP/1.1\r\nHost: test\r\nX: ");
-    while !trickling.closed_within(SHORT / 10) {
+    while server.counts().requests == 0 {
         assert!(started.elapsed() < PATIENCE);
         trickling.send("x");
+        std::thread::yield_now();
     }
     assert!(started.elapsed() > SHORT - Duration::from_millis(10));
-    assert!(silent.closed_within(PATIENCE));
-    assert_eq!(server.counts().requests + server.counts().aborted, 0);
+    let answer = trickling.rest();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && says_close(&answer), "{answer}");
+    assert!(silent.closed_within(PATIENCE), "who has said nothing is told nothing");
+    assert_eq!((server.counts().requests, server.counts().status[408 - 100], server.counts().aborted), (1, 1, 0));
+}
+
+#[test]
+fn what_is_refused_waits_for_the_answers_before_it_and_is_counted() {
+    let server = start();
+    let mut client = server.connect();
+    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("refused", || server.counts().refused == [0, 1, 0, 0, 0, 0]);
+    assert_eq!((server.counts().requests, server.vitals().in_flight), (0, 1));
+    server.gate.add_permits(1);
+    assert!(client.answer().ends_with("waited"));
+    let last = client.answer();
+    assert!(last.starts_with("HTTP/1.1 400 Bad Request\r\n") && says_close(&last), "{last}");
+    assert!(last.ends_with("no Host header (RFC 9112, 3.2)\n"), "{last}");
+    assert_eq!(client.rest(), "", "and nothing for what comes after it");
+    let counts = server.counts();
+    assert_eq!((counts.requests, counts.status[200 - 100], counts.status[400 - 100]), (2, 1, 1));
+    drop(client);
+    eventually("closed", || server.vitals().connections == 0);
+}
+
+#[test]
+fn a_client_that_lingers_is_not_waited_for_long() {
+    let server = start();
+    let mut client = server.connect();
+    client.send("\0");
+    assert!(client.rest().starts_with("HTTP/1.1 400 "));
+    assert_eq!(server.vitals().connections, 1, "it may still be sending");
+    eventually("closed", || server.vitals().connections == 0);
 }
 
 #[test]

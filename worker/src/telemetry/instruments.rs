@@ -22,6 +22,8 @@ const MOST_SERIES: usize = 2000;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Series {
     pub(crate) method: MethodId,
+    /// The client speaks https.
+    pub(crate) secure: bool,
     pub(crate) version: &'static str,
     pub(crate) status: Option<StatusCode>,
     pub(crate) trouble: Trouble,
@@ -31,16 +33,19 @@ pub(crate) struct Series {
 /// The instruments of one worker.
 pub(crate) struct Instruments {
     methods: Methods,
-    scheme: &'static str,
     duration: Histogram<f64>,
     series: RwLock<HashMap<Series, BoundHistogram<f64>, BuildHasherDefault<Mix>>>,
-    active: Arc<[AtomicI64; MOST_METHODS]>,
+    /// By whether they are secure.
+    active: Arc<[[AtomicI64; MOST_METHODS]; 2]>,
 }
 
+const SCHEMES: [&str; 2] = ["http", "https"];
+
 impl Instruments {
-    /// `scheme` as all requests of this worker have it.
-    pub(crate) fn new(meter: &Meter, methods: &Methods, scheme: &'static str) -> Self {
-        let active: Arc<[AtomicI64; MOST_METHODS]> = Arc::new([const { AtomicI64::new(0) }; MOST_METHODS]);
+    /// `usual`: the scheme of requests about which nobody says otherwise.
+    pub(crate) fn new(meter: &Meter, methods: &Methods, usual: &'static str) -> Self {
+        let active: Arc<[[AtomicI64; MOST_METHODS]; 2]> =
+            Arc::new([const { [const { AtomicI64::new(0) }; MOST_METHODS] }; 2]);
         let (seen, names) = (Arc::clone(&active), methods.clone());
         // The callback stays when the instrument is dropped.
         let _: ObservableUpDownCounter<i64> = meter
@@ -48,11 +53,13 @@ impl Instruments {
             .with_unit("{request}")
             .with_description("Number of active HTTP server requests.")
             .with_callback(move |observer| {
-                for id in names.all() {
-                    let count = seen[id.index()].load(Relaxed);
-                    if count != 0 || names.name(id) == "GET" {
-                        let method = KeyValue::new("http.request.method", names.name(id));
-                        observer.observe(count, &[method, KeyValue::new("url.scheme", scheme)]);
+                for (scheme, seen) in SCHEMES.iter().zip(&*seen) {
+                    for id in names.all() {
+                        let count = seen[id.index()].load(Relaxed);
+                        if count != 0 || (*scheme == usual && names.name(id) == "GET") {
+                            let method = KeyValue::new("http.request.method", names.name(id));
+                            observer.observe(count, &[method, KeyValue::new("url.scheme", *scheme)]);
+                        }
                     }
                 }
             })
@@ -63,15 +70,15 @@ impl Instruments {
             .with_description("Duration of HTTP server requests.")
             .with_boundaries(BUCKETS.to_vec())
             .build();
-        Self { methods: methods.clone(), scheme, duration, series: RwLock::default(), active }
+        Self { methods: methods.clone(), duration, series: RwLock::default(), active }
     }
 
-    pub(crate) fn begin(&self, method: MethodId) {
-        self.active[method.index()].fetch_add(1, Relaxed);
+    pub(crate) fn begin(&self, method: MethodId, secure: bool) {
+        self.active[usize::from(secure)][method.index()].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn end(&self, series: Series, took: Duration) {
-        self.active[series.method.index()].fetch_sub(1, Relaxed);
+        self.active[usize::from(series.secure)][series.method.index()].fetch_sub(1, Relaxed);
         let took = took.as_secs_f64();
         let known = self.series.read().unwrap_or_else(PoisonError::into_inner); // a map is whole between two inserts
         if let Some(bound) = known.get(&series) {
@@ -98,7 +105,7 @@ impl Instruments {
         let route = series.route.as_ref().map(|route| KeyValue::new("http.route", route.value()));
         let always = [
             KeyValue::new("http.request.method", self.methods.name(series.method)),
-            KeyValue::new("url.scheme", self.scheme),
+            KeyValue::new("url.scheme", SCHEMES[usize::from(series.secure)]),
             KeyValue::new("network.protocol.version", series.version),
         ];
         always.into_iter().chain(status).chain(error).chain(route).collect()

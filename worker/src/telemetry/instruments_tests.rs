@@ -64,16 +64,18 @@ fn series_and_active_requests() {
     let id = |method: &str| methods.id(&http::Method::from_bytes(method.as_bytes()).unwrap());
     let end = |method, status: Option<u16>, trouble, route| {
         let status = status.map(|status| StatusCode::from_u16(status).unwrap());
-        let series = Series { method: id(method), version: "1.1", status, trouble, route };
+        let series = Series { method: id(method), secure: method == "PUT", version: "1.1", status, trouble, route };
         instruments.end(series, Duration::from_millis(3));
     };
-    (0..7).for_each(|_| instruments.begin(id("GET")));
+    (0..7).for_each(|_| instruments.begin(id("GET"), false));
     (0..3).for_each(|_| end("GET", Some(200), Trouble::None, Some(Route::new("/a"))));
     end("GET", Some(200), Trouble::None, Some(Route::from("/a".to_owned())));
     end("GET", Some(503), Trouble::None, None);
     end("GET", None, Trouble::Disconnect, None);
-    instruments.begin(id("BREW"));
+    instruments.begin(id("BREW"), false);
     end("BREW", Some(404), Trouble::None, None);
+    (0..2).for_each(|_| instruments.begin(id("PUT"), true));
+    end("PUT", Some(200), Trouble::None, None);
     provider.force_flush().unwrap();
 
     let all = keeps.0.lock().unwrap();
@@ -84,6 +86,9 @@ fn series_and_active_requests() {
     assert_eq!(series(&format!("error.type=503 {get} http.response.status_code=503 {rest}")), Some(1));
     assert_eq!(series(&format!("error.type=client_disconnect {get} {rest}")), Some(1));
     assert_eq!(series(&format!("http.request.method=_OTHER http.response.status_code=404 {rest}")), Some(1));
-    assert_eq!(all["http.server.request.duration"].len(), 4);
-    assert_eq!(all["http.server.active_requests"], Seen::from([(format!("{get} url.scheme=http"), 1)]));
+    let secure = "http.request.method=PUT http.response.status_code=200 network.protocol.version=1.1 url.scheme=https";
+    assert_eq!(series(secure), Some(1));
+    assert_eq!(all["http.server.request.duration"].len(), 5);
+    let active = [(format!("{get} url.scheme=http"), 1), ("http.request.method=PUT url.scheme=https".to_owned(), 1)];
+    assert_eq!(all["http.server.active_requests"], Seen::from(active));
 }

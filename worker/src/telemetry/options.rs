@@ -78,7 +78,7 @@ pub(crate) struct Options {
     pub(crate) methods: Option<Vec<String>>,
     /// Longest text of an attribute that a client chooses, in characters.
     pub(crate) longest: usize,
-    /// Of all requests: a server speaks TLS everywhere or nowhere.
+    /// Of requests about which no believed peer says otherwise: a server speaks TLS everywhere or nowhere.
     pub(crate) scheme: &'static str,
     /// Requests are in their callers' traces even where no spans are made: JSON log lines say so.
     pub(crate) follows: bool,

@@ -20,6 +20,7 @@ use super::options::{Options, Propagators};
 use super::route::Route;
 use super::sampling::{Ids, Sampling};
 use super::text::{cut, redacted};
+use crate::client::Client;
 use crate::registry::Peer;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -58,6 +59,7 @@ pub(crate) struct Observed {
     /// Of the request's span, if it has one.
     started: Option<SystemTime>,
     method: MethodId,
+    secure: bool,
     version: &'static str,
     route: Option<Route>,
     trouble: Trouble,
@@ -84,15 +86,16 @@ impl Observer {
 
     pub(crate) fn begin<B>(&self, request: &Request<B>, peer: Option<&Peer>) -> Observed {
         let method = self.methods.id(request.method());
+        let secure = request.extensions().get::<Client>().is_some_and(Client::is_secure);
         if let Some(instruments) = &self.instruments {
-            instruments.begin(method);
+            instruments.begin(method, secure);
         }
         let (context, started) = match &self.traces {
             Some(traces) => traces.begin(request, method, &self.methods, peer),
             None => (self.followed.as_ref().and_then(|callers| callers.follow(request.headers())), None),
         };
         let version = version(request.version());
-        Observed { context, started, method, version, route: None, trouble: Trouble::None }
+        Observed { context, started, method, secure, version, route: None, trouble: Trouble::None }
     }
 
     /// The request is over. `status` as the client has it, if it has one.
@@ -105,8 +108,8 @@ impl Observer {
             self.end_span(&observed, context, status, trouble, started + took);
         }
         if let Some(instruments) = &self.instruments {
-            let Observed { method, version, route, .. } = observed;
-            instruments.end(Series { method, version, status, trouble, route }, took);
+            let Observed { method, secure, version, route, .. } = observed;
+            instruments.end(Series { method, secure, version, status, trouble, route }, took);
         }
     }
 
@@ -135,7 +138,12 @@ impl Observer {
 
     /// A request that never was one: HTTP itself refused it, with `status` or without an answer. Its span, if it has one.
     #[cold]
-    pub(crate) fn refused(&self, status: Option<StatusCode>, peer: Option<&Peer>) -> Option<SpanContext> {
+    pub(crate) fn refused(
+        &self,
+        status: Option<StatusCode>,
+        client: Option<&Peer>,
+        peer: Option<&Peer>,
+    ) -> Option<SpanContext> {
         let traces = self.traces.as_ref()?;
         let trace = traces.ids.new_trace_id();
         if !traces.sampling.samples(trace, None) {
@@ -146,7 +154,8 @@ impl Observer {
             KeyValue::new("url.scheme", traces.scheme),
         ];
         attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", i64::from(status.as_u16()))));
-        peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        attributes.extend(client.map(|client| KeyValue::new("client.address", client.address())));
+        peer.into_iter().for_each(|peer| add_network_peer(&mut attributes, peer));
         if status.is_none() {
             attributes.push(KeyValue::new("error.type", "malformed_request"));
         }
@@ -256,7 +265,8 @@ impl Traces {
             let original = cut(request.method().as_str(), self.longest);
             attributes.push(KeyValue::new("http.request.method_original", original));
         }
-        attributes.push(KeyValue::new("url.scheme", self.scheme));
+        let client = request.extensions().get::<Client>();
+        attributes.push(KeyValue::new("url.scheme", client.map_or(self.scheme, Client::scheme)));
         attributes.push(KeyValue::new("url.path", cut(uri.path(), self.longest)));
         if let Some(query) = uri.query() {
             attributes.push(KeyValue::new("url.query", redacted(query, self.longest)));
@@ -266,7 +276,13 @@ impl Traces {
             attributes.push(KeyValue::new("server.address", cut(&host, self.longest)));
             attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
         }
-        peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer));
+        match client.and_then(Client::elsewhere) {
+            Some(client) => {
+                attributes.push(KeyValue::new("client.address", client.to_string()));
+                peer.into_iter().for_each(|peer| add_network_peer(&mut attributes, peer));
+            }
+            None => peer.into_iter().for_each(|peer| add_peer(&mut attributes, peer)),
+        }
         if let Some(agent) = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
             attributes.push(KeyValue::new("user_agent.original", cut(agent, self.longest)));
         }
@@ -295,9 +311,13 @@ impl Callers {
     }
 }
 
-/// The client is the peer: headers that say otherwise are not believed, as there is no setting yet that says from whom.
+/// The client is the peer, where nobody who is believed says otherwise.
 fn add_peer(attributes: &mut Vec<KeyValue>, peer: &Peer) {
     attributes.push(KeyValue::new("client.address", peer.address()));
+    add_network_peer(attributes, peer);
+}
+
+fn add_network_peer(attributes: &mut Vec<KeyValue>, peer: &Peer) {
     attributes.push(KeyValue::new("network.peer.address", peer.address()));
     attributes.push(KeyValue::new("network.peer.port", i64::from(peer.port())));
 }

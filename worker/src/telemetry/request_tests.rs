@@ -51,6 +51,20 @@ fn attributes_of_a_request() {
 }
 
 #[test]
+fn the_client_is_whom_a_believed_proxy_speaks_of() {
+    let (observer, _, ended) = observer(&options(&[]));
+    let peer = "10.0.0.1:99".parse().unwrap();
+    let mut request = request("GET", "/", &[]);
+    let client = Client { address: Some("203.0.113.7".parse().unwrap()), peer: Some(peer), secure: true };
+    request.extensions_mut().insert(client);
+    let observed = observer.begin(&request, Some(&Peer::new(peer)));
+    observer.end(observed, Some(StatusCode::OK), SECOND);
+    let span = ended.only();
+    let found = ["url.scheme", "client.address", "network.peer.address"].map(|key| get(&span, key).unwrap());
+    assert_eq!(found, ["https", "203.0.113.7", "10.0.0.1"]);
+}
+
+#[test]
 fn methods_that_are_not_known() {
     for (known, name, method, original) in [
         (&[][..], "HTTP", "_OTHER", Some("BREW")),

@@ -137,6 +137,10 @@ impl Conn {
         Ok(self.stream.write_all(bytes.as_bytes())?)
     }
 
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(self.stream.write_all(bytes)?)
+    }
+
     pub(crate) fn send(&mut self, method: &str, path: &str, head: &str, body: &str) -> Result<(), Failure> {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         self.send_raw(&format!("{method} {path} HTTP/1.1\r\nHost: e2e\r\n{head}{length}\r\n{body}"))
@@ -147,12 +151,12 @@ impl Conn {
         let head = self.read_until(b"\r\n\r\n")?;
         let head = String::from_utf8(head).map_err(|_| malformed("the head is not text"))?;
         let mut lines = head.trim_end().split("\r\n");
-        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok());
         let status = status.ok_or_else(|| malformed(&head))?;
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
         let mut response = Response { status, headers, body: String::new() };
-        let body = if head_only || status == 304 {
+        let body = if head_only || status < 200 || status == 304 {
             Vec::new()
         } else if response.header("transfer-encoding") == Some("chunked") {
             self.read_chunks()?

@@ -10,6 +10,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalRuntime};
 use tokio::task::{JoinHandle, spawn_local};
@@ -55,8 +56,18 @@ pub(crate) fn run<T>(client: impl Future<Output = T>) -> T {
 impl Http2 {
     /// Connects: over TLS, or to a server that is known to understand HTTP/2 without.
     pub(crate) async fn open(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, String> {
+        Self::open_after(address, b"", tls).await
+    }
+
+    /// As [`Self::open`], with `before` sent before everything else.
+    pub(crate) async fn open_after(
+        address: SocketAddr,
+        before: &[u8],
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| format!("connecting: {error:?}");
-        let socket = TcpStream::connect(address).await.map_err(|error| text(&error))?;
+        let mut socket = TcpStream::connect(address).await.map_err(|error| text(&error))?;
+        socket.write_all(before).await.map_err(|error| text(&error))?;
         socket.set_nodelay(true).map_err(|error| text(&error))?;
         let Some(config) = tls else {
             let (sender, connection) = handshake(Here, TokioIo::new(socket)).await.map_err(|error| text(&error))?;
@@ -100,11 +111,22 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) async fn send(&mut self, method: &str, path: &str, body: &str) -> Outcome {
+        let request = Request::builder().method(method).uri(format!("{}://localhost{path}", self.scheme));
+        self.send_this(request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("it is whole")).await
+    }
+
+    /// A GET with these headers.
+    pub(crate) async fn get_with(&mut self, path: &str, headers: &[(&str, &str)]) -> Outcome {
+        let request = Request::builder().uri(format!("{}://localhost{path}", self.scheme));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send_this(request.body(Full::default()).expect("it is whole")).await
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn send_this(&mut self, request: Request<Full<Bytes>>) -> Outcome {
         if self.sender.ready().await.is_err() {
             return Outcome::NotSent;
         }
-        let request = Request::builder().method(method).uri(format!("{}://localhost{path}", self.scheme));
-        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("it is whole");
         let response = match timeout(PATIENCE, self.sender.try_send_request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.message().is_some() => return Outcome::NotSent,

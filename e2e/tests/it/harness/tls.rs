@@ -85,7 +85,13 @@ pub(crate) struct Session(StreamOwned<ClientConnection, TcpStream>);
 impl Session {
     /// Connects and shakes hands.
     pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> Result<Self, Failure> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::open_after(address, b"", config)
+    }
+
+    /// As [`Self::open`], with `before` sent before TLS.
+    pub(crate) fn open_after(address: SocketAddr, before: &[u8], config: &Arc<ClientConfig>) -> Result<Self, Failure> {
+        let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        socket.write_all(before)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from("localhost").expect("a name");

@@ -1,0 +1,92 @@
+//! What the settings say about requests, ready to be looked up.
+
+use rustcorn_config::{HeaderMap, Settings};
+
+use super::Reason;
+
+/// The largest head there can be: the bound of `limit_request_head`.
+const MOST_LINE: usize = 65_534;
+const MOST_FIELDS: usize = 16_384;
+
+/// The rules of one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// Longest request line, without its end.
+    pub(super) line: usize,
+    pub(super) fields: usize,
+    /// Longest header line, without its end.
+    pub(super) field: usize,
+    pub(super) head: usize,
+    pub(super) body: u64,
+    pub(super) folding: bool,
+    pub(super) spaces: bool,
+    pub(super) any_method: bool,
+    pub(super) any_version: bool,
+    pub(super) casefold: bool,
+    pub(super) underscores: HeaderMap,
+    /// Names with an underscore that pass; `*` is all.
+    forwarders: Vec<String>,
+    pub(super) schemes: Vec<Scheme>,
+}
+
+/// A header that says which scheme the client used.
+#[derive(Clone, Debug)]
+pub(super) struct Scheme {
+    pub(super) name: Box<[u8]>,
+    /// The value that means https.
+    pub(super) https: Box<[u8]>,
+}
+
+impl Rules {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let or_most = |limit: usize, most: usize| if limit == 0 { most } else { limit };
+        Self {
+            line: or_most(settings.limit_request_line, MOST_LINE),
+            fields: or_most(settings.limit_request_fields, MOST_FIELDS),
+            field: or_most(settings.limit_request_field_size, MOST_LINE).saturating_sub(2),
+            head: settings.limit_request_head,
+            body: if settings.max_body_size == 0 { u64::MAX } else { settings.max_body_size },
+            folding: settings.permit_obsolete_folding,
+            spaces: settings.strip_header_spaces,
+            any_method: settings.permit_unconventional_http_method,
+            any_version: settings.permit_unconventional_http_version,
+            casefold: settings.casefold_http_method,
+            underscores: settings.header_map,
+            forwarders: settings.forwarder_headers.clone(),
+            schemes: settings
+                .secure_scheme_headers
+                .iter()
+                .map(|(name, value)| Scheme { name: name.as_bytes().into(), https: value.as_bytes().into() })
+                .collect(),
+        }
+    }
+
+    /// The most headers that hyper may see.
+    pub(crate) const fn fields(&self) -> usize {
+        self.fields
+    }
+
+    /// The largest head that hyper may see.
+    pub(crate) const fn head(&self) -> usize {
+        self.head
+    }
+
+    /// What becomes of a header with an underscore in its name.
+    #[cold]
+    pub(super) fn underscore(&self, name: &[u8], trusted: bool) -> Result<Verdict, Reason> {
+        let passes = |allowed: &String| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(name);
+        match self.underscores {
+            _ if trusted && self.forwarders.iter().any(passes) => Ok(Verdict::Keep),
+            HeaderMap::Dangerous => Ok(Verdict::Keep),
+            HeaderMap::Drop => Ok(Verdict::Drop),
+            HeaderMap::Refuse => Err(Reason::Underscore),
+        }
+    }
+}
+
+/// What becomes of a header line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Keep,
+    Drop,
+}
