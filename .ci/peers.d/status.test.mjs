@@ -97,7 +97,7 @@ const shown = () => page.evaluate(() => {
 });
 
 const whole = (value) => value.toLocaleString('en');
-const CAUSES = {exited: 'left by itself', signal: 'crashed', killed: 'killed (out of memory?)', hang: 'hung', boot: 'failed to boot'};
+const CAUSES = {exited: 'left by itself', signal: 'crashed', killed: 'killed', hang: 'hung', boot: 'failed to boot', oom: 'out of memory'};
 
 /** The next document that the page asks for, what it drew from it, and what others were told before and after. */
 async function drawn() {
