@@ -136,6 +136,6 @@ fn messages_that_do_not_read_are_refused_and_the_connection_ends() {
         let mut conn = server.connect();
         conn.send_raw(bad).expect("sent");
         let answer = conn.receive(false).expect("answered");
-        assert!(answer.status == 400 && answer.closes(), "{bad:?}: {answer:?}");
+        assert!(matches!(answer.status, 400 | 505) && answer.closes(), "{bad:?}: {answer:?}");
     }
 }
