@@ -4,11 +4,13 @@
 //! One line is one `write(2)` of at most `PIPE_BUF` bytes, so lines of master and workers never mix on one pipe. A log that
 //! nobody reads stops nobody: lines that find no room are dropped, and the next one that does says how many.
 
+pub mod batch;
 pub mod file;
 mod json;
 mod panic;
 pub mod syslog;
 mod text;
+mod wall_clock;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Re
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use panic::{Panic, say_panics, source_location};
+pub use wall_clock::Second;
 /// Values of fields.
 pub use serde_json::{Map, Value, json};
 
@@ -253,7 +256,7 @@ static ERRNO: AtomicI32 = AtomicI32::new(0);
 static TORN: AtomicBool = AtomicBool::new(false);
 
 /// What a pipe takes in one piece (pipe(7)).
-const PIPE_BUF: usize = 4096;
+pub const PIPE_BUF: usize = 4096;
 
 /// Whether the line was written, or can never be (standard error is closed). A pipe that is ready takes `PIPE_BUF` bytes
 /// without waiting; only another process that fills it in the same instant could still make us wait.

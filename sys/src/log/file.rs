@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -35,6 +35,14 @@ pub fn become_standard_error(file: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(file)?)
 }
 
+/// From now on what this process writes to the descriptor `old` goes to `new`: in one step, as above.
+pub fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both descriptors are open, as they are borrowed; that of `old` stays open and its owner's.
+    let result = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+    nix::errno::Errno::result(result)?;
+    Ok(())
+}
+
 /// Waits for the next file given on `channel` and makes it standard error, and standard output if that is captured. False: the
 /// other side is gone.
 pub fn take_next(channel: BorrowedFd<'_>, capture_output: bool) -> io::Result<bool> {
@@ -43,6 +51,13 @@ pub fn take_next(channel: BorrowedFd<'_>, capture_output: bool) -> io::Result<bo
     if capture_output {
         nix::unistd::dup2_stdout(&file)?;
     }
+    Ok(true)
+}
+
+/// As [`take_next`], for a file that is not standard error: it takes the place of `old`.
+pub fn take_next_for(old: BorrowedFd<'_>, channel: BorrowedFd<'_>) -> io::Result<bool> {
+    let Some(file) = passing::take(channel)? else { return Ok(false) };
+    replace(old, file.as_fd())?;
     Ok(true)
 }
 

@@ -54,13 +54,32 @@ pub(super) fn say(record: &Record<'_>) -> Option<Trouble> {
     syslog.as_mut()?.say(record.level, &message, Monotonic::now())
 }
 
+/// A way of its own to a server, for lines that are no log lines of this process. It, too, never waits but for its connection.
+#[derive(Debug)]
+pub struct Sender(Syslog);
+
+impl Sender {
+    /// As [`set`].
+    #[must_use]
+    pub fn open(plan: Plan) -> Self {
+        Self(Syslog::new(plan, Monotonic::now()))
+    }
+
+    /// Sends a line at level info; returns what should be said about earlier ones.
+    pub fn send(&mut self, message: &str) -> Option<Trouble> {
+        self.0.say(Level::Info, message, Monotonic::now())
+    }
+}
+
 /// Lines did not get there.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Trouble {
-    pub(super) address: String,
-    pub(super) error: String,
+pub struct Trouble {
+    /// The server's.
+    pub address: String,
+    /// Why the last one did not.
+    pub error: String,
     /// Since this was last said.
-    pub(super) lost: u64,
+    pub lost: u64,
 }
 
 #[derive(Debug)]
