@@ -94,6 +94,8 @@ fn requests(page: &mut Page, totals: &Counts) {
     page.counter("rustcorn_connections_accepted_total", "Connections accepted.").is(totals.accepted);
     page.counter("rustcorn_tls_handshakes_failed_total", "Connections whose TLS handshake came to nothing.")
         .is(totals.handshakes_failed);
+    page.counter("rustcorn_access_lines_lost_total", "Lines of the access log that could not be written.")
+        .is(totals.access_lines_lost);
     page.counter("rustcorn_response_bytes_total", "Bytes of the bodies of answers.").is(totals.bytes);
     let mut log =
         page.counter("rustcorn_log_messages_total", "Log lines, by level; exceptions are panics of the application.");

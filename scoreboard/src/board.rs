@@ -133,7 +133,8 @@ impl Board {
         [&id.pid, &id.generation, &id.state, &id.lanes].into_iter().for_each(|word| word.store(0, Relaxed));
         let plain = &slot.plain;
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
-        let others = [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed];
+        let others =
+            [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed, &plain.access_lines_lost];
         plain.log.iter().chain(&plain.refused).chain(gauges).chain(others).for_each(|word| word.store(0, Relaxed));
     }
 }
@@ -195,6 +196,7 @@ impl View {
             log: plain.log.each_ref().map(|count| count.load(Relaxed)),
             spans_dropped: plain.spans_dropped.load(Relaxed),
             handshakes_failed: plain.handshakes_failed.load(Relaxed),
+            access_lines_lost: plain.access_lines_lost.load(Relaxed),
             refused: plain.refused.each_ref().map(|count| count.load(Relaxed)),
             ..Counts::default()
         };

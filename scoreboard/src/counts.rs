@@ -32,6 +32,8 @@ pub struct Counts {
     pub spans_dropped: u64,
     /// Connections whose TLS handshake came to nothing.
     pub handshakes_failed: u64,
+    /// Lines of the access log that could not be written.
+    pub access_lines_lost: u64,
     /// Requests that HTTP's rules or limits refused, in the order of [`Refusal::ALL`].
     pub refused: [u64; Refusal::ALL.len()],
     /// Requests by duration.
@@ -85,6 +87,7 @@ impl Default for Counts {
             log: [0; 4],
             spans_dropped: 0,
             handshakes_failed: 0,
+            access_lines_lost: 0,
             refused: [0; Refusal::ALL.len()],
             durations: Histogram::default(),
         }
@@ -115,6 +118,7 @@ impl Counts {
         add_all(&mut self.log, &other.log);
         self.spans_dropped += other.spans_dropped;
         self.handshakes_failed += other.handshakes_failed;
+        self.access_lines_lost += other.access_lines_lost;
         add_all(&mut self.refused, &other.refused);
         self.durations.add(&other.durations);
     }
@@ -141,6 +145,7 @@ impl Counts {
             log: std::array::from_fn(|kind| self.log[kind].saturating_sub(earlier.log[kind])),
             spans_dropped: self.spans_dropped.saturating_sub(earlier.spans_dropped),
             handshakes_failed: self.handshakes_failed.saturating_sub(earlier.handshakes_failed),
+            access_lines_lost: self.access_lines_lost.saturating_sub(earlier.access_lines_lost),
             refused: std::array::from_fn(|kind| self.refused[kind].saturating_sub(earlier.refused[kind])),
             durations: self.durations.since(&earlier.durations),
         }

@@ -20,7 +20,7 @@ use crate::polled::Record;
 use crate::{Phase, SLOTS};
 
 /// Goes up with every change of this file, of `Lane`, of `Ledger` or of `Record`.
-pub(crate) const LAYOUT: u64 = 8;
+pub(crate) const LAYOUT: u64 = 9;
 const MAGIC: u64 = u64::from_le_bytes(*b"rcorn-sb");
 pub(crate) const PAGE: usize = 64 * 1024;
 pub(crate) const BOARD_SIZE: usize = size_of::<Image>();
@@ -96,6 +96,7 @@ pub(crate) struct Plain {
     pub(crate) spans_waiting: AtomicU64,
     pub(crate) spans_dropped: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
+    pub(crate) access_lines_lost: AtomicU64,
     /// In the order of `Refusal::ALL`.
     pub(crate) refused: [AtomicU64; crate::Refusal::ALL.len()],
 }

@@ -185,6 +185,7 @@ struct Past {
     bytes: AtomicU64,
     spans_dropped: AtomicU64,
     handshakes_failed: AtomicU64,
+    access_lines_lost: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     log: [AtomicU64; 4],
     status: [AtomicU64; STATUSES],
@@ -293,6 +294,7 @@ impl Past {
             bytes,
             spans_dropped,
             handshakes_failed,
+            access_lines_lost,
             refused,
             status,
             log,
@@ -303,6 +305,7 @@ impl Past {
         add(&self.bytes, *bytes);
         add(&self.spans_dropped, *spans_dropped);
         add(&self.handshakes_failed, *handshakes_failed);
+        add(&self.access_lines_lost, *access_lines_lost);
         self.refused.iter().zip(refused).for_each(|(to, more)| add(to, *more));
         self.log.iter().zip(log).for_each(|(to, more)| add(to, *more));
         self.status.iter().zip(&**status).for_each(|(to, more)| add(to, *more));
@@ -321,6 +324,7 @@ impl Past {
             bytes: self.bytes.load(Relaxed),
             spans_dropped: self.spans_dropped.load(Relaxed),
             handshakes_failed: self.handshakes_failed.load(Relaxed),
+            access_lines_lost: self.access_lines_lost.load(Relaxed),
             refused: self.refused.each_ref().map(|count| count.load(Relaxed)),
             status,
             log: self.log.each_ref().map(|count| count.load(Relaxed)),

@@ -137,6 +137,11 @@ impl Writer {
         self.slot.plain.handshakes_failed.fetch_add(1, Relaxed);
     }
 
+    /// `n` lines of the access log could not be written. From any thread.
+    pub fn access_lines_lost(&self, n: u64) {
+        self.slot.plain.access_lines_lost.fetch_add(n, Relaxed);
+    }
+
     /// A span has ended and waits to be sent. From any thread, as the two below.
     pub fn span_waits(&self) {
         self.slot.plain.spans_waiting.fetch_add(1, Relaxed);

@@ -61,6 +61,7 @@ fn an_idle_server_has_every_family_and_no_surprise() {
         "rustcorn_connections",
         "rustcorn_connections_accepted_total",
         "rustcorn_tls_handshakes_failed_total",
+        "rustcorn_access_lines_lost_total",
         "rustcorn_response_bytes_total",
         "rustcorn_workers{state=\"ready\"}",
         "rustcorn_workers_target",

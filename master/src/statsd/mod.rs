@@ -233,6 +233,7 @@ impl Statsd {
         self.count("rustcorn.spans.dropped", counts.spans_dropped);
         self.count("rustcorn.connections.accepted", counts.accepted);
         self.count("rustcorn.tls.handshakes.failed", counts.handshakes_failed);
+        self.count("rustcorn.access_lines.lost", counts.access_lines_lost);
         self.count("rustcorn.response.bytes", counts.bytes);
         for (cause, count) in Cause::ALL.iter().zip(restarts) {
             self.count(&format!("rustcorn.worker.restarts.{}", cause.name()), count);

@@ -76,7 +76,7 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
     (0..12).for_each(|_| counts.record(200, Duration::from_micros(5849), 1));
     counts.record(999, Duration::from_secs(7), 1);
     counts.log = [0, 2, 0, 1];
-    (counts.aborted, counts.accepted, counts.handshakes_failed) = (8, 9, 10);
+    (counts.aborted, counts.accepted, counts.handshakes_failed, counts.access_lines_lost) = (8, 9, 10, 11);
     counts.refused = [0, 1, 2, 0, 0, 3];
     let news = News { counts, restarts: [0, 1, 2, 0, 3, 4], recycles: [6, 0, 7, 0], reloads_ok: 4, reloads_failed: 5 };
     let mut statsd = statsd(udp_host("127.0.0.1", 1), "a", "env:test,zone");
@@ -97,6 +97,7 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
             "a.rustcorn.requests.refused.proxy:3|c|#env:test,zone",
             "a.rustcorn.connections.accepted:9|c|#env:test,zone",
             "a.rustcorn.tls.handshakes.failed:10|c|#env:test,zone",
+            "a.rustcorn.access_lines.lost:11|c|#env:test,zone",
             "a.rustcorn.response.bytes:13|c|#env:test,zone",
             "a.rustcorn.worker.restarts.signal:1|c|#env:test,zone",
             "a.rustcorn.worker.restarts.killed:2|c|#env:test,zone",

@@ -9,6 +9,7 @@ fn some(seed: u64, requests: u64) -> Counts {
         log: [seed, 1, 2, 3],
         spans_dropped: seed * 3,
         handshakes_failed: seed * 5,
+        access_lines_lost: seed * 7,
         refused: [seed, 0, 1, 2, 3, 4],
         ..Counts::default()
     };

@@ -25,6 +25,7 @@ fn turn(writer: &Writer, n: u64) {
         .for_each(|level| writer.logged(level));
     writer.logged_exception();
     writer.handshake_failed();
+    writer.access_lines_lost(3);
     Refusal::ALL.into_iter().for_each(|why| writer.request_refused(why));
     (0..4).for_each(|_| writer.span_waits());
     writer.spans_sent(3);
@@ -38,6 +39,7 @@ fn expected(turns: u64) -> Counts {
         log: [turns; 4],
         spans_dropped: 2 * turns,
         handshakes_failed: turns,
+        access_lines_lost: 3 * turns,
         refused: [turns; 6],
         ..Counts::default()
     };
