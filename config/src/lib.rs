@@ -6,6 +6,7 @@
 //!
 //! No global state: arguments and environment come in as values.
 
+mod access_rule;
 mod address;
 mod app;
 mod cli;
@@ -33,6 +34,7 @@ mod size;
 mod tests;
 mod trust;
 
+pub use access_rule::{AccessFormat, AccessLog, Atom, DEFAULT_ACCESS_FORMAT, Ends, Piece};
 pub use address::{Address, StatsdHost};
 pub use app::{App, AppSpec};
 pub use cli::Usage;

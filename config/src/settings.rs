@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustcorn_sys::log::syslog::{Address as SyslogAddress, Facility};
 use rustcorn_sys::log::{Format, Level};
 
+use crate::access_rule::{AccessFile, AccessFormat, AccessLog, LineFormat};
 use crate::address::{Address, StatsdHost};
 use crate::app::App;
 use crate::connection_rule::{FilePath, Protocol, Protocols};
@@ -205,6 +206,12 @@ settings! {
          for no such process. Anyone who can connect may look, so keep it off the internet.";
     min_ready_workers: usize = "1", Whole(1, 1024), "--min-ready-workers" "N", Master,
         "Ready workers below which /readyz says that the server is not ready; at most as many as workers.";
+    accesslog: AccessLog = "", AccessFile, "--access-logfile" "FILE", Workers,
+        "File that gets a line for each request, as seen from the working directory; - for standard output, empty for none. USR1 \
+         opens it anew, under the same name.";
+    access_log_format: Option<AccessFormat> = "", LineFormat, "--access-logformat" "FORMAT", Workers,
+        "What a line of the access log says. Empty for gunicorn's own, %(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \
+         \"%(a)s\", or, with log_format = json, for an object with httpRequest.";
     errorlog: Option<PathBuf> = "-", LogFile, "--error-logfile --log-file" "FILE", Both,
         "File that log lines are appended to, as seen from the working directory; - for standard error. USR1 opens it anew, \
          under the same name.";
@@ -254,6 +261,8 @@ settings! {
         "Makes the program's name in syslog rustcorn.PREFIX.error; without it the handler's or the program's name is in its place.";
     syslog_facility: Facility = "user", LogFacility, "--log-syslog-facility" "FACILITY", Both,
         "Facility that syslog files the lines under.";
+    disable_redirect_access_to_syslog: bool = "false", Switch, "--disable-redirect-access-to-syslog" "", Workers,
+        "With syslog, send it no lines of the access log.";
     statsd_host: Option<StatsdHost> = "", Statsd, "--statsd-host" "ADDRESS", Master,
         "Where to send statsd metrics, as datagrams; port 8125 where none is named, empty for nowhere.";
     statsd_prefix: String = "", Words { forbidden: ":|@#," }, "--statsd-prefix" "PREFIX", Master,

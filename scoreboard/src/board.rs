@@ -133,8 +133,7 @@ impl Board {
         [&id.pid, &id.generation, &id.state, &id.lanes].into_iter().for_each(|word| word.store(0, Relaxed));
         let plain = &slot.plain;
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
-        let others =
-            [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed, &plain.access_lines_lost];
+        let others = [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed, &plain.access_lines_lost];
         plain.log.iter().chain(&plain.refused).chain(gauges).chain(others).for_each(|word| word.store(0, Relaxed));
     }
 }

@@ -22,9 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Re
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use panic::{Panic, say_panics, source_location};
-pub use wall_clock::Second;
 /// Values of fields.
 pub use serde_json::{Map, Value, json};
+pub use wall_clock::Second;
 
 /// Severity of a line, gunicorn's five.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

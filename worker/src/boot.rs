@@ -1,6 +1,7 @@
 //! From a handoff to a serving worker, and from its end to an exit code.
 
 use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 use tower_service::Service;
 
 use crate::accept::Acceptors;
+use crate::access::{AccessLog, Flushed, Target};
 use crate::context::Context;
 use crate::count::{BoxError, chain};
 use crate::drain::Times;
@@ -118,7 +120,7 @@ struct Boot {
     tls: Option<Material>,
     context: Context,
     draining: watch::Sender<bool>,
-    listeners: Vec<std::os::fd::OwnedFd>,
+    listeners: Vec<OwnedFd>,
     lanes: Option<LanePlan>,
     shared: Arc<Shared>,
     ready: Ready,
@@ -131,7 +133,8 @@ struct Boot {
 impl Boot {
     /// What comes before the application.
     fn start(handoff: Handoff) -> Result<Self, Failure> {
-        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, settings, tls } = handoff;
+        let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, access, settings, tls } =
+            handoff;
         set_level(settings.loglevel);
         set_format(settings.log_format);
         describe_process(vec![
@@ -161,7 +164,16 @@ impl Boot {
             let log = log.map(|channel| LogChannel::new(channel, &ready, settings.capture_output));
             let log = log.transpose().map_err(cannot("copy a descriptor"))?;
             let reopens = log.is_some();
-            let lifeline = Lifeline::watch(lifeline, log, patience).map_err(cannot("start a thread"))?;
+            let mut logs: Vec<LogChannel> = log.into_iter().collect();
+            if settings.logs_access() {
+                let (target, channel) = access_log(&settings, access, &ready)?;
+                logs.extend(channel);
+                let started = AccessLog::start(&settings, slot, generation, target, &shared);
+                started.map_err(cannot("start a thread"))?;
+            }
+            let last = Flushed(Arc::clone(&shared));
+            let lifeline =
+                Lifeline::watch(lifeline, logs, patience, || drop(last)).map_err(cannot("start a thread"))?;
             Ok((shared, lifeline, reopens))
         };
         let (shared, (lifeline, orphaned), reopens) = prepare().inspect_err(|failure| report(&ready, failure))?;
@@ -186,14 +198,17 @@ impl Boot {
         B: Body + 'static,
         B::Error: Into<BoxError>,
     {
+        let access = Flushed(Arc::clone(&self.shared)); // also if the runtime ends in a panic
         let runtime = match Builder::new_current_thread().enable_all().build_local(Default::default()) {
             Ok(runtime) => runtime,
             Err(error) => return self.fail(cannot("start the runtime")(error)),
         };
-        let flush = self.flush();
+        let (flush, shared) = (self.flush(), Arc::clone(&self.shared));
         let result = runtime.block_on(self.serve(make, Local));
+        shared.access().iter().for_each(|access| access.cut());
         runtime.shutdown_background(); // what an application left on blocking threads does not hold up the exit
-        flush(&result?); // after the runtime, and with it the last request, is gone
+        drop(access); // after the runtime, and with it the last request, is gone
+        flush(&result?);
         Ok(())
     }
 
@@ -208,14 +223,17 @@ impl Boot {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
+        let access = Flushed(Arc::clone(&self.shared)); // as above
         let runtime = match Builder::new_multi_thread().worker_threads(self.settings.threads).enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return self.fail(cannot("start the runtime")(error)),
         };
-        let flush = self.flush();
+        let (flush, shared) = (self.flush(), Arc::clone(&self.shared));
         let result = runtime.block_on(self.serve(make, Threaded));
+        shared.access().iter().for_each(|access| access.cut());
         runtime.shutdown_background(); // as above
-        flush(&result?); // as above
+        drop(access); // as above
+        flush(&result?);
         Ok(())
     }
 
@@ -307,6 +325,27 @@ impl Boot {
                 },
             },
         })
+    }
+}
+
+/// Where requests are logged, and the way on which another file may come.
+fn access_log(
+    settings: &Settings,
+    given: Option<(OwnedFd, OwnedFd)>,
+    ready: &Ready,
+) -> Result<(Option<Target>, Option<LogChannel>), Failure> {
+    match (&settings.accesslog, given) {
+        (rustcorn_config::AccessLog::Off, _) => Ok((None, None)),
+        (rustcorn_config::AccessLog::StandardOutput, _) => Ok((Some(Target::StandardOutput), None)),
+        (rustcorn_config::AccessLog::File(_), Some((file, channel))) => {
+            let file = Arc::new(file);
+            let channel = LogChannel::access_log(channel, ready, Arc::clone(&file));
+            Ok((Some(Target::File(file)), Some(channel.map_err(cannot("copy a descriptor"))?)))
+        }
+        (rustcorn_config::AccessLog::File(_), None) => {
+            let why = "the master has not handed over the file of accesslog: build both with the same rustcorn release";
+            Err(Failure::Boot(why.to_owned()))
+        }
     }
 }
 

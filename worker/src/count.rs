@@ -30,6 +30,7 @@ pub(crate) use handling::{Handling, Overdue};
 
 use handling::{End, Failure, Step, failure};
 
+use crate::access::Line;
 use crate::guard::{Marks, Reason};
 use crate::log::{self, Seen};
 use crate::panics::contained;
@@ -127,6 +128,8 @@ struct Entry {
     seen: Option<Seen>,
     /// `None` while telemetry is off, and once it is over.
     observed: Option<Observed>,
+    /// Its line in the access log, as far as it is known. `None` while that is off.
+    access: Option<Line>,
 }
 
 impl Ticket {
@@ -137,6 +140,7 @@ impl Ticket {
         connection.shared.writer.request_started();
         let telemetry = connection.shared.telemetry();
         let observed = telemetry.map(|telemetry| telemetry.observer.begin(request, connection.peer.as_ref()));
+        let access = connection.shared.access().map(|log| log.begin(request, connection, observed.as_ref()));
         Self(Box::new(Entry {
             connection: Arc::clone(connection),
             started,
@@ -149,6 +153,7 @@ impl Ticket {
             text: PolledText::new(request.method().as_str(), request.uri().path()),
             seen: (format() == Format::Json).then(|| Seen::of(request)),
             observed,
+            access,
         }))
     }
 
@@ -192,6 +197,9 @@ impl Ticket {
         entry.status = Some(if unsendable { StatusCode::INTERNAL_SERVER_ERROR } else { status });
         if let Some(observed) = &mut entry.observed {
             observed.answered(response);
+        }
+        if let Some((line, log)) = entry.access.as_mut().zip(entry.connection.shared.access()) {
+            log.answered(line, response.headers());
         }
         if entry.connection.says_close() && !entry.upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -278,6 +286,9 @@ impl Drop for Ticket {
             if let Some((observed, telemetry)) = observed {
                 telemetry.observer.end(observed, None, Monotonic::now().since(entry.started));
             }
+            if entry.access.is_some() {
+                entry.log_access(Monotonic::now());
+            }
             writer.request_aborted();
             return entry.connection.request_aborted();
         };
@@ -286,10 +297,22 @@ impl Drop for Ticket {
         if let Some((observed, telemetry)) = observed {
             telemetry.observer.end(observed, Some(status), now.since(entry.started));
         }
+        entry.log_access(now);
         writer.request_finished(status.as_u16(), now.since(entry.started), entry.bytes);
         entry.connection.shared.request_answered();
         entry.connection.request_ends(entry.upgraded, now);
         entry.connection.quiet_now();
+    }
+}
+
+impl Entry {
+    /// Before the count, as the span.
+    #[inline]
+    fn log_access(&self, now: Monotonic) {
+        let shared = &self.connection.shared;
+        if let Some((line, log)) = self.access.as_ref().zip(shared.access()) {
+            log.end(line, self.status, self.bytes, self.started, now, shared);
+        }
     }
 }
 

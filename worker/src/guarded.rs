@@ -275,9 +275,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             text.len() + 1
         );
         written.expect("memory takes all");
-        let writer = &self.connection.shared.writer;
+        let (shared, bytes) = (&self.connection.shared, text.len() as u64 + 1);
+        if let Some(log) = shared.access() {
+            log.refused(&self.stash[self.gone..], status, bytes, since, &self.connection);
+        }
+        let writer = &shared.writer;
         writer.request_started();
-        writer.request_finished(status.as_u16(), Monotonic::now().since(since), text.len() as u64 + 1);
+        writer.request_finished(status.as_u16(), Monotonic::now().since(since), bytes);
         Some(answer)
     }
 

@@ -1,7 +1,8 @@
 //! What the master gives a worker at spawn: descriptors, and where each is.
 //!
 //! The listeners are systemd's way (`LISTEN_FDS`, `LISTEN_PID`, from descriptor 3 on); the rest is in `RUSTCORN_HANDOFF`:
-//! `v=1 slot=0 generation=1 lifeline=5 ready=6 log=7 scoreboard=8 settings=9`.
+//! `v=1 slot=0 generation=1 lifeline=5 ready=6 log=7 scoreboard=8 settings=9`;
+//! with a file for the access log `access=8 access_log=9` after `log`.
 
 use std::env;
 use std::error::Error;
@@ -36,6 +37,8 @@ pub struct Handoff {
     pub(crate) ready: Ready,
     /// On which another log file may come; older masters have none.
     pub(crate) log: Option<OwnedFd>,
+    /// The file of the access log, and on which another may come; `None`: it has none.
+    pub(crate) access: Option<(OwnedFd, OwnedFd)>,
     pub(crate) settings: Settings,
     /// `None`: the server speaks no TLS.
     pub(crate) tls: Option<Material>,
@@ -72,12 +75,15 @@ impl Handoff {
         let mut numbers: Vec<RawFd> = seats.listeners.clone().collect();
         numbers.extend([seats.scoreboard, seats.lifeline, seats.ready, seats.settings]);
         numbers.extend(seats.log);
+        numbers.extend(seats.access.iter().flat_map(|(file, channel)| [*file, *channel]));
         numbers.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
         let mut taken = take_inherited(&numbers).map_err(HandoffError::Descriptors)?;
         let lanes = seats
             .lanes
             .clone()
             .and_then(|LaneWords { own, counts, .. }| taken.pop().map(|table| LanePlan { table, own, counts }));
+        let access =
+            seats.access.and_then(|_| Some((taken.pop()?, taken.pop()?))).map(|(channel, file)| (file, channel));
         let log = seats.log.and_then(|_| taken.pop());
         let [scoreboard, lifeline, ready, settings] = taken
             .split_off(seats.listeners.len())
@@ -94,6 +100,7 @@ impl Handoff {
             lifeline,
             ready,
             log,
+            access,
             settings,
             tls,
         })
@@ -140,7 +147,12 @@ impl Ready {
         self.tell("LOG=taken\n");
     }
 
-    /// The worker was told to open its log anew.
+    /// The same of the access log.
+    pub(crate) fn access_log_taken(&self) {
+        self.tell("ACCESS_LOG=taken\n");
+    }
+
+    /// The worker was told to open its logs anew.
     pub(crate) fn reopen_log(&self) {
         self.tell("LOG=reopen\n");
     }
@@ -171,6 +183,7 @@ struct Seats {
     lifeline: RawFd,
     ready: RawFd,
     log: Option<RawFd>,
+    access: Option<(RawFd, RawFd)>,
     settings: RawFd,
     lanes: Option<LaneWords>,
 }
@@ -218,11 +231,17 @@ impl Seats {
             lifeline: field(handoff, "lifeline")?,
             ready: field(handoff, "ready")?,
             log: if handoff.contains(" log=") { Some(field(handoff, "log")?) } else { None },
+            access: if handoff.contains(" access=") {
+                Some((field(handoff, "access")?, field(handoff, "access_log")?))
+            } else {
+                None
+            },
             settings: field(handoff, "settings")?,
             lanes: LaneWords::parse(handoff, usize::try_from(listeners).unwrap_or(0))?,
         };
         let mut others = vec![seats.scoreboard, seats.lifeline, seats.ready, seats.settings];
         others.extend(seats.log);
+        others.extend(seats.access.iter().flat_map(|(file, channel)| [*file, *channel]));
         others.extend(seats.lanes.as_ref().map(|lanes| lanes.table));
         let distinct = others.iter().enumerate().all(|(at, fd)| !others[..at].contains(fd));
         if distinct && others.iter().all(|fd| *fd >= seats.listeners.end) {

@@ -28,6 +28,7 @@
 //! A request costs no system call, lock or timer beyond those of hyper and tokio.
 
 mod accept;
+mod access;
 mod boot;
 mod client;
 mod conduct;

@@ -29,22 +29,24 @@ pub(crate) struct Lifeline {
 
 impl Lifeline {
     /// Starts to watch. The receiver hears of the master's death once [`Self::serves`] was called; before that there is
-    /// nothing to finish, and the process ends on the spot. After it the worker has `patience` to leave by itself.
+    /// nothing to finish, and the process ends on the spot. After it the worker has `patience` to leave by itself. If it does
+    /// not, `last` is called.
     pub(crate) fn watch(
         pipe: OwnedFd,
-        log: Option<LogChannel>,
+        logs: Vec<LogChannel>,
         patience: Duration,
+        last: impl FnOnce() + Send + 'static,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (tell, told) = oneshot::channel();
         let (leaving, left) = channel();
         let serving = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&serving);
         let thread = move || {
-            wait_for_end(pipe, log);
+            wait_for_end(pipe, logs);
             line(Level::Info, format_args!("Parent changed, shutting down: worker (pid: {})", std::process::id()));
             let patience = if seen.load(Relaxed) { patience + MARGIN } else { Duration::ZERO };
             let _ = tell.send(()); // no receiver: the worker is leaving as it is
-            end_if_still_here(&left, patience);
+            end_if_still_here(&left, patience, last);
         };
         std::thread::Builder::new().name("lifeline".to_owned()).stack_size(128 * 1024).spawn(thread)?;
         Ok((Self { serving, _leaving: leaving }, told))
@@ -56,16 +58,19 @@ impl Lifeline {
     }
 }
 
-fn wait_for_end(pipe: OwnedFd, mut log: Option<LogChannel>) {
+fn wait_for_end(pipe: OwnedFd, mut logs: Vec<LogChannel>) {
     let mut pipe = File::from(pipe);
     let mut byte = [0];
     loop {
-        while let Some(channel) = &log {
-            match wait_readable(&[pipe.as_fd(), channel.as_fd()], None).as_deref() {
-                Ok([true, _]) => break,
-                Ok([false, true]) if !channel.take() => log = None,
-                Ok(_) => {}
-                Err(_) => log = None, // the lifeline alone can be waited for without
+        while !logs.is_empty() {
+            let all: Vec<_> = std::iter::once(pipe.as_fd()).chain(logs.iter().map(AsFd::as_fd)).collect();
+            match wait_readable(&all, None).as_deref() {
+                Ok([true, ..]) => break,
+                Ok([false, ready @ ..]) => {
+                    let mut ready = ready.to_vec().into_iter();
+                    logs.retain(|channel| ready.next() != Some(true) || channel.take());
+                }
+                _ => logs.clear(), // the lifeline alone can be waited for without
             }
         }
         match pipe.read(&mut byte) {
@@ -81,8 +86,9 @@ fn wait_for_end(pipe: OwnedFd, mut log: Option<LogChannel>) {
     clippy::disallowed_methods,
     reason = "the main thread is blocked by the application and cannot return from main"
 )]
-fn end_if_still_here(left: &Receiver<()>, patience: Duration) {
+fn end_if_still_here(left: &Receiver<()>, patience: Duration, last: impl FnOnce()) {
     if left.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+        last();
         std::process::exit(0);
     }
 }

@@ -87,6 +87,11 @@ pub(crate) fn traces_are_in(project: Option<String>) {
     }
 }
 
+/// That project.
+pub(crate) fn project() -> Option<&'static str> {
+    PROJECT.get().map(String::as_str)
+}
+
 /// Which trace and span a line belongs to, by the names that Google Cloud Logging reads.
 pub(crate) fn trace_fields(context: &Context) -> Vec<Field> {
     if context.has_active_span() { span_fields(context.span().span_context()) } else { Vec::new() }
@@ -94,7 +99,7 @@ pub(crate) fn trace_fields(context: &Context) -> Vec<Field> {
 
 fn span_fields(span: &SpanContext) -> Vec<Field> {
     // Text has no place for them.
-    if log::format() == Format::Json { fields_in(PROJECT.get().map(String::as_str), span) } else { Vec::new() }
+    if log::format() == Format::Json { fields_in(project(), span) } else { Vec::new() }
 }
 
 fn fields_in(project: Option<&str>, span: &SpanContext) -> Vec<Field> {

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
+use rustcorn_sys::Monotonic;
 use tower_service::Service;
 
 use crate::count::{BoxError, Counted, chain};
@@ -87,6 +88,9 @@ where
                 let telemetry = this.connection.shared.telemetry();
                 span = telemetry
                     .and_then(|telemetry| telemetry.observer.refused(status, client, this.connection.peer.as_ref()));
+                if let Some((log, status)) = this.connection.shared.access().zip(status) {
+                    log.refused(b"", status, 0, Monotonic::now(), this.connection);
+                }
             }
             log::connection_ended(&chain(&error), span.as_ref(), client, status);
         }

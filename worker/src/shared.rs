@@ -9,6 +9,7 @@ use rustcorn_config::Settings;
 use rustcorn_scoreboard::Writer;
 use rustcorn_sys::Monotonic;
 
+use crate::access::AccessLog;
 use crate::handoff::Ready;
 use crate::log;
 use crate::pace::Watch;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     leaves: AtomicBool,
     /// Set before the first connection, or never.
     telemetry: OnceLock<Telemetry>,
+    /// Set before the first connection, or never.
+    access: OnceLock<AccessLog>,
     /// Set before the first connection, or never.
     quota: OnceLock<Quota>,
 }
@@ -113,6 +116,7 @@ impl Shared {
             says_close: AtomicBool::new(waits.keepalive.is_zero()),
             leaves: AtomicBool::new(false),
             telemetry: OnceLock::new(),
+            access: OnceLock::new(),
             quota: OnceLock::new(),
         })
     }
@@ -126,6 +130,17 @@ impl Shared {
     #[inline]
     pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
         self.telemetry.get()
+    }
+
+    /// From now on requests leave lines.
+    pub(crate) fn log_access_with(&self, access: AccessLog) {
+        let first = self.access.set(access);
+        debug_assert!(first.is_ok(), "a worker has one access log");
+    }
+
+    #[inline]
+    pub(crate) fn access(&self) -> Option<&AccessLog> {
+        self.access.get()
     }
 
     /// After `requests` answers the master is told on `master`; it decides what follows.

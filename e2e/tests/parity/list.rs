@@ -9,11 +9,7 @@ use crate::harness::binaries;
 use crate::subject::{Gunicorn, Setup, who};
 
 /// gunicorn's settings that this version of rustcorn does not have yet, and will have.
-#[rustfmt::skip]
-const COMING: &[&str] = &[
-    // The access log.
-    "accesslog", "access_log_format", "disable_redirect_access_to_syslog",
-];
+const COMING: &[&str] = &[];
 
 fn page() -> String {
     fs::read_to_string(binaries::workspace().join("docs/differences.md")).expect("it is there")

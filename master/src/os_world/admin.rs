@@ -121,6 +121,7 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
         fds: &[("scoreboard", scoreboard.as_fd())],
         log: resources.log.as_fd(),
         capture_output: false,
+        access_log: None,
         // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
         what: format!(
             " min_ready={min_ready_workers} loglevel={} log_format={}{syslog} name={}",

@@ -42,6 +42,7 @@ impl Children {
             fds: &fds,
             log: resources.log.as_fd(),
             capture_output: resources.settings.capture_output,
+            access_log: resources.access_log.as_ref().map(AsFd::as_fd),
             what: seat.as_ref().map_or_else(String::new, |seat| lanes(seat, resources)),
             kin: Kin::Ward,
             attributes: resources.attributes(),

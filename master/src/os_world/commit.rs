@@ -13,7 +13,8 @@ impl OsWorld {
         self.in_force = generation;
         let (Some(old), Some(new)) = (old, self.generations.get(&generation)) else { return };
         let changes = old.settings.changes(&new.settings);
-        let log_moved = old.log.differs(&new.log);
+        let access_logs = old.access_log.as_ref().zip(new.access_log.as_ref());
+        let log_moved = old.log.differs(&new.log) || access_logs.is_some_and(|(old, new)| old.differs(new));
         log::set_format(new.settings.log_format);
         for change in &changes {
             Notice::SettingChanged { change: change.to_string(), later: change.apply == Apply::Restart }.say();

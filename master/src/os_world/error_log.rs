@@ -1,22 +1,23 @@
-//! Where lines go. The master opens the file of `errorlog` for everybody: it is standard error of all its processes. When it has
-//! been opened anew they are given it, since those that gave up their privileges could not open it themselves.
+//! Where lines go. The master opens the files of `errorlog` and `accesslog` for everybody; the first is standard error of all its
+//! processes. When they have been opened anew they are given them, since those that gave up their privileges could not open them
+//! themselves.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustcorn_config::{Loaded, Problem};
+use rustcorn_config::{AccessLog, Loaded, Problem};
 use rustcorn_sys::log::file::{Identity, become_standard_error, open};
 use rustcorn_sys::passing;
 
-use super::generation::Refusal;
+use super::generation::{Refusal, Resources};
 use super::{OsWorld, complain};
 use crate::listeners::without_number;
 use crate::notice::Notice;
 
-/// Where the lines of a generation go.
+/// A file that lines of a generation go to.
 #[derive(Debug)]
-pub(crate) struct ErrorLog {
+pub(crate) struct LogFile {
     /// `None`: standard error as the master found it.
     path: Option<PathBuf>,
     file: OwnedFd,
@@ -24,7 +25,7 @@ pub(crate) struct ErrorLog {
     said: Option<Notice>,
 }
 
-impl ErrorLog {
+impl LogFile {
     /// Opens the file that was configured. `inherited`: standard error as the master found it.
     pub(crate) fn open(loaded: &Loaded, inherited: BorrowedFd<'_>) -> Result<Self, Refusal> {
         let path = loaded.settings.errorlog.clone();
@@ -32,12 +33,15 @@ impl ErrorLog {
             None => inherited.try_clone_to_owned(),
             Some(path) => open(path),
         };
-        let file = file.map_err(|error| {
-            let name = path.as_ref().map_or_else(|| "standard error".into(), |path| path.display().to_string());
-            let text = format!("cannot open {name}: {}", without_number(&error));
-            Problem::new(loaded.origins.get("errorlog"), "errorlog", &text).to_string()
-        })?;
+        let file = file.map_err(|error| refusal(loaded, "errorlog", path.as_deref(), &error))?;
         Ok(Self { path, file, said: None })
+    }
+
+    /// The same for the lines of requests; `None` where they go to no file.
+    pub(crate) fn open_access_log(loaded: &Loaded) -> Result<Option<Self>, Refusal> {
+        let AccessLog::File(path) = loaded.settings.accesslog.clone() else { return Ok(None) };
+        let file = open(&path).map_err(|error| refusal(loaded, "accesslog", Some(&path), &error))?;
+        Ok(Some(Self { path: Some(path), file, said: None }))
     }
 
     /// Whether lines would go elsewhere with the other one.
@@ -81,7 +85,13 @@ impl ErrorLog {
     }
 }
 
-impl AsFd for ErrorLog {
+fn refusal(loaded: &Loaded, key: &str, path: Option<&Path>, error: &io::Error) -> Refusal {
+    let name = path.map_or_else(|| "standard error".into(), |path| path.display().to_string());
+    let text = format!("cannot open {name}: {}", without_number(error));
+    Problem::new(loaded.origins.get(key), key, &text).to_string().into()
+}
+
+impl AsFd for LogFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -116,14 +126,17 @@ impl LogChannel {
         self.wanted = true;
     }
 
-    /// There is none to give.
-    pub(super) const fn forget(&mut self) {
-        self.wanted = false;
-    }
-
     /// Whether it is time to give it what it wants.
     pub(super) const fn is_due(&self) -> bool {
         self.wanted && !self.untaken
+    }
+
+    /// Gives it what it wants, if there is that.
+    fn answer(&mut self, file: Option<OwnedFd>) {
+        match file {
+            Some(file) => complain(self.give(file.as_fd()).map(drop), || "give the log to a process".to_owned()),
+            None => self.wanted = false,
+        }
     }
 
     /// Gives it `log`, unless it has that. False if it has not taken the one before; it gets the next as soon as it does.
@@ -143,8 +156,8 @@ impl LogChannel {
 impl OsWorld {
     /// Everybody goes over to the files that have the names now; each process to its generation's.
     pub(super) fn reopen_logs(&mut self) {
-        let reopened = self.generations.values_mut().filter_map(|resources| resources.log.reopen().then_some(()));
-        if reopened.count() > 0 {
+        let logs = self.generations.values_mut().flat_map(Resources::logs);
+        if logs.filter_map(|log| log.reopen().then_some(())).count() > 0 {
             self.use_log();
         }
     }
@@ -155,12 +168,16 @@ impl OsWorld {
         let Some(present) = generations.get(&in_force) else { return };
         present.log.use_it();
         for (id, process) in self.children.processes() {
-            let Some(channel) = &mut process.log else { continue };
-            let log = &generations.get(&id.generation).unwrap_or(present).log;
-            match channel.give(log.as_fd()) {
-                Ok(true) => {}
-                Ok(false) => Notice::LogNotTaken { slot: id.slot, pid: process.child.pid }.say(),
-                Err(error) => complain(Err(error), || format!("give the log to worker {}", id.slot)),
+            let logs = generations.get(&id.generation).unwrap_or(present);
+            let own = process.log.as_mut().map(|channel| channel.give(logs.log.as_fd()));
+            let access = process.access_log.as_mut().zip(logs.access_log.as_ref());
+            let access = access.map(|(channel, log)| channel.give(log.as_fd()));
+            let (given, errors): (Vec<_>, Vec<_>) = own.into_iter().chain(access).partition(Result::is_ok);
+            if given.into_iter().flatten().any(|taken| !taken) {
+                Notice::LogNotTaken { slot: id.slot, pid: process.child.pid }.say();
+            }
+            for error in errors {
+                complain(error.map(drop), || format!("give the log to worker {}", id.slot));
             }
         }
         if let Some(channel) = self.admin.process().and_then(|process| process.log.as_mut()) {
@@ -172,18 +189,16 @@ impl OsWorld {
     /// Gives the file that has the name now to those who asked for it, or had not taken the one before.
     pub(super) fn answer_for_logs(&mut self) {
         let (generations, in_force) = (&mut self.generations, self.in_force);
-        let workers = self.children.processes().map(|(id, process)| (id.generation, &mut process.log));
-        let admin = self.admin.process().map(|process| (in_force, &mut process.log));
-        for (generation, log) in workers.chain(admin).filter_map(|(id, log)| Some((id, log.as_mut()?))) {
-            if !log.is_due() {
-                continue;
-            }
+        let workers = self.children.processes().map(|(id, process)| (id.generation, process));
+        for (generation, process) in workers.chain(self.admin.process().map(|process| (in_force, process))) {
             let generation = if generations.contains_key(&generation) { generation } else { in_force };
-            let Some(file) = generations.get_mut(&generation).and_then(|resources| resources.log.again()) else {
-                log.forget();
-                continue;
-            };
-            complain(log.give(file.as_fd()).map(drop), || "give the log to a process".to_owned());
+            let Some(resources) = generations.get_mut(&generation) else { continue };
+            if let Some(channel) = process.log.as_mut().filter(|channel| channel.is_due()) {
+                channel.answer(resources.log.again());
+            }
+            if let Some(channel) = process.access_log.as_mut().filter(|channel| channel.is_due()) {
+                channel.answer(resources.access_log.as_mut().and_then(LogFile::again));
+            }
         }
     }
 }

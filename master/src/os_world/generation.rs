@@ -18,7 +18,7 @@ use rustcorn_sys::spawn::{Attributes, Image};
 
 use rustcorn_tls::Material;
 
-use super::error_log::ErrorLog;
+use super::error_log::LogFile;
 use super::home::{Home, visit};
 use super::tls;
 use crate::control;
@@ -126,7 +126,9 @@ pub(crate) struct Resources {
     pub(crate) listeners: Vec<Rc<Listener>>,
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
-    pub(crate) log: ErrorLog,
+    pub(crate) log: LogFile,
+    /// Where the lines of requests go, if that is a file.
+    pub(crate) access_log: Option<LogFile>,
     /// Where the master answers, if it shall.
     pub(crate) control: Option<Rc<HeldSocket>>,
     pub(crate) image: Image,
@@ -196,7 +198,8 @@ impl Resources {
         let directory = directory(around.home, &loaded)?;
         let back = around.present.and_then(|present| present.directory.as_deref());
         let _visit = visit(directory.as_deref(), back).map_err(|error| no_directory(&loaded, &error))?;
-        let log = ErrorLog::open(&loaded, around.standard_error)?;
+        let log = LogFile::open(&loaded, around.standard_error)?;
+        let access_log = LogFile::open_access_log(&loaded)?;
         let tls = tls::load(&loaded, around.sockets)?;
         let shown = loaded.shown();
         let mut settings = loaded.settings;
@@ -257,6 +260,7 @@ impl Resources {
             admin,
             control,
             log,
+            access_log,
             image,
             file,
             name,
@@ -265,6 +269,11 @@ impl Resources {
             directory,
             lanes,
         })
+    }
+
+    /// The files that may be opened anew.
+    pub(crate) fn logs(&mut self) -> impl Iterator<Item = &mut LogFile> {
+        std::iter::once(&mut self.log).chain(&mut self.access_log)
     }
 
     /// In process titles.

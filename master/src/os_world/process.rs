@@ -34,6 +34,8 @@ pub(super) struct Process {
     pub(super) killed: bool,
     /// An heir opens a log of its own.
     pub(super) log: Option<LogChannel>,
+    /// A worker whose access log is a file.
+    pub(super) access_log: Option<LogChannel>,
 }
 
 /// What a process says on its pipe.
@@ -60,6 +62,8 @@ pub(super) struct Gift<'a> {
     pub(super) log: BorrowedFd<'a>,
     /// Whether that is standard output, too.
     pub(super) capture_output: bool,
+    /// The file of the access log.
+    pub(super) access_log: Option<BorrowedFd<'a>>,
     /// The handoff's words after them.
     pub(super) what: String,
     pub(super) kin: Kin,
@@ -96,9 +100,12 @@ impl Nursery {
         let sockets = fds.len();
         let mut handoff = format!("RUSTCORN_HANDOFF=v=1 {}", gift.who);
         let (log, taker) = (gift.kin == Kin::Ward).then(|| LogChannel::new(gift.log)).transpose()?.unzip();
+        let (access_log, access_taker) = gift.access_log.map(LogChannel::new).transpose()?.unzip();
         let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())];
         let taker = taker.iter().map(|taker| ("log", taker.as_fd()));
-        for (name, fd) in own.into_iter().chain(taker).chain(gift.fds.iter().copied()) {
+        let access = gift.access_log.zip(access_taker.as_ref());
+        let access = access.iter().flat_map(|(file, taker)| [("access", *file), ("access_log", taker.as_fd())]);
+        for (name, fd) in own.into_iter().chain(taker).chain(access).chain(gift.fds.iter().copied()) {
             handoff += &format!(" {name}={}", 3 + fds.len());
             fds.push(fd);
         }
@@ -132,6 +139,7 @@ impl Nursery {
             seat: None,
             killed: false,
             log,
+            access_log,
         })
     }
 }
@@ -192,7 +200,8 @@ impl Process {
                     words.push(Word::Spent);
                 }
                 Some(("LOG", "taken")) => self.log.iter_mut().for_each(LogChannel::taken),
-                Some(("LOG", "reopen")) => self.log.iter_mut().for_each(LogChannel::asked),
+                Some(("ACCESS_LOG", "taken")) => self.access_log.iter_mut().for_each(LogChannel::taken),
+                Some(("LOG", "reopen")) => self.log.iter_mut().chain(&mut self.access_log).for_each(LogChannel::asked),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some((step @ ("EXEC" | "DIRECTORY" | "USER" | "STDIO"), errno)) => {
                     self.reason = Some(spawn_failed(step, errno));

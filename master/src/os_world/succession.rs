@@ -119,6 +119,7 @@ impl OsWorld {
             fds: &[("heritage", heritage.as_fd())],
             log: self.standard_error.as_fd(),
             capture_output: false,
+            access_log: None,
             what: String::new(),
             kin: Kin::Heir,
             attributes: Attributes { directory: self.home.start(), ..Attributes::default() },

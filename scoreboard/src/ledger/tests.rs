@@ -47,7 +47,10 @@ fn what_a_worker_counted_outlives_it() {
     assert_eq!(before.seats.iter().map(|seat| (seat.slot, seat.since.as_nanos())).collect::<Vec<_>>(), [(3, 4)]);
     assert_eq!((before.totals.requests, before.totals.accepted, before.totals.bytes), (100, 100, 1000));
     let totals = &before.totals;
-    assert_eq!((totals.aborted, totals.log, totals.handshakes_failed, totals.access_lines_lost), (1, [0, 0, 0, 1], 1, 7));
+    assert_eq!(
+        (totals.aborted, totals.log, totals.handshakes_failed, totals.access_lines_lost),
+        (1, [0, 0, 0, 1], 1, 7)
+    );
     drop(writer);
     board.fold(3);
     let after = snapshot(&view);

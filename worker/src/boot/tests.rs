@@ -43,6 +43,7 @@ fn a_worker_says_when_it_is_ready_and_when_it_leaves() {
         lifeline,
         ready: Ready(File::from(ready)),
         log: None,
+        access: None,
         tls: None,
         settings: Settings::defaults(),
     };

@@ -18,12 +18,18 @@ fn a_handoff_names_every_descriptor() {
         lifeline: 6,
         ready: 7,
         log: Some(9),
+        access: None,
         settings: 8,
         lanes: None,
     };
     assert_eq!(parse(LINE, "2", "42").unwrap(), seats);
     let older = LINE.replace("log=9 ", "");
-    assert_eq!(parse(&older, "2", "42").unwrap(), Seats { log: None, ..seats });
+    assert_eq!(parse(&older, "2", "42").unwrap(), Seats { log: None, ..seats.clone() });
+    let logs = format!("{LINE} access=10 access_log=11");
+    assert_eq!(parse(&logs, "2", "42").unwrap(), Seats { access: Some((10, 11)), ..seats });
+    for bad in [" access=10", " access=9 access_log=11", " access=11 access_log=11"] {
+        assert!(parse(&format!("{LINE}{bad}"), "2", "42").is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub use companion::Companion;
 pub(crate) use facts::Trouble;
 pub(crate) use request::{Observed, Observer};
 pub use route::Route;
-pub(crate) use text::redacted;
+pub(crate) use text::{redacted, reveals};
 
 use export::{Metrics, Spans};
 use facts::Methods;

@@ -19,13 +19,20 @@ pub(crate) fn cut(text: &str, longest: usize) -> String {
     text.chars().take(longest).collect()
 }
 
+/// Whether a part of a query has a secret key and a value.
+fn secret(pair: &str) -> bool {
+    let key = pair.split('=').next().unwrap_or_default();
+    key.len() < pair.len() && SECRET.iter().any(|secret| same_key(key, secret))
+}
+
+/// Whether there is anything in a query that [`redacted`] would replace.
+pub(crate) fn reveals(query: &str) -> bool {
+    query.split('&').any(secret)
+}
+
 /// A query with the values of secret keys replaced, then cut: in this order, or a cut could hide a key from the replacement.
 pub(crate) fn redacted(query: &str, longest: usize) -> String {
-    let secret = |pair: &str| {
-        let key = pair.split('=').next().unwrap_or_default();
-        key.len() < pair.len() && SECRET.iter().any(|secret| same_key(key, secret))
-    };
-    if !query.split('&').any(secret) {
+    if !reveals(query) {
         return cut(query, longest);
     }
     let parts = query.split('&').map(|pair| match pair.split_once('=') {
