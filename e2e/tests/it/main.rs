@@ -30,6 +30,7 @@
 //! | `statsd` | metrics are exact |
 //! | `logs` | every line is an object in JSON; it says which request and which trace |
 //! | `log_files` | a log in a file, through any number of rotations; syslog |
+//! | `access_log` | one line a request, true and whole, in a file that nobody waits for |
 //! | `memory` | whether the kernel killed a worker, or somebody else |
 //! | `leak` | the master does not grow |
 //! | `process` | who and where the processes are: user, pidfile, chdir, umask, environment, titles |
@@ -46,6 +47,7 @@ mod harness;
 #[path = "../../../app/tests/otlp/receiver.rs"]
 mod receiver;
 
+mod access_log;
 mod activation;
 mod bad_input;
 mod boot;

@@ -18,6 +18,7 @@
 //! | `sockets` | unix sockets, sockets from systemd |
 //! | `http` | what clients see |
 //! | `logs`, `statsd` | what tools read |
+//! | `access` | the access log |
 //! | `control` | a server that is asked and told over a socket |
 //! | `list` | docs/differences.md is complete and true |
 
@@ -26,6 +27,7 @@
 mod harness;
 mod subject;
 
+mod access;
 mod control;
 mod crash;
 mod http;

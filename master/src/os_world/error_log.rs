@@ -153,6 +153,13 @@ impl LogChannel {
     }
 }
 
+impl Resources {
+    /// The files that may be opened anew.
+    fn logs(&mut self) -> impl Iterator<Item = &mut LogFile> {
+        std::iter::once(&mut self.log).chain(&mut self.access_log)
+    }
+}
+
 impl OsWorld {
     /// Everybody goes over to the files that have the names now; each process to its generation's.
     pub(super) fn reopen_logs(&mut self) {

@@ -127,7 +127,6 @@ pub(crate) struct Resources {
     /// Where the admin process answers, if there shall be one.
     pub(crate) admin: Option<Rc<Listener>>,
     pub(crate) log: LogFile,
-    /// Where the lines of requests go, if that is a file.
     pub(crate) access_log: Option<LogFile>,
     /// Where the master answers, if it shall.
     pub(crate) control: Option<Rc<HeldSocket>>,
@@ -269,11 +268,6 @@ impl Resources {
             directory,
             lanes,
         })
-    }
-
-    /// The files that may be opened anew.
-    pub(crate) fn logs(&mut self) -> impl Iterator<Item = &mut LogFile> {
-        std::iter::once(&mut self.log).chain(&mut self.access_log)
     }
 
     /// In process titles.
