@@ -67,7 +67,7 @@ fn wait_for_end(pipe: OwnedFd, mut logs: Vec<LogChannel>) {
             match wait_readable(&all, None).as_deref() {
                 Ok([true, ..]) => break,
                 Ok([false, ready @ ..]) => {
-                    let mut ready = ready.to_vec().into_iter();
+                    let mut ready = ready.iter().copied();
                     logs.retain(|channel| ready.next() != Some(true) || channel.take());
                 }
                 _ => logs.clear(), // the lifeline alone can be waited for without

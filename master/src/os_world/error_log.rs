@@ -26,8 +26,12 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file that was configured. `inherited`: standard error as the master found it.
-    pub(crate) fn open(loaded: &Loaded, inherited: BorrowedFd<'_>) -> Result<Self, Refusal> {
+    /// Opens the files that were configured. `inherited`: standard error as the master found it.
+    pub(crate) fn open_both(loaded: &Loaded, inherited: BorrowedFd<'_>) -> Result<(Self, Option<Self>), Refusal> {
+        Ok((Self::open(loaded, inherited)?, Self::open_access_log(loaded)?))
+    }
+
+    fn open(loaded: &Loaded, inherited: BorrowedFd<'_>) -> Result<Self, Refusal> {
         let path = loaded.settings.errorlog.clone();
         let file = match &path {
             None => inherited.try_clone_to_owned(),
@@ -37,8 +41,8 @@ impl LogFile {
         Ok(Self { path, file, said: None })
     }
 
-    /// The same for the lines of requests; `None` where they go to no file.
-    pub(crate) fn open_access_log(loaded: &Loaded) -> Result<Option<Self>, Refusal> {
+    /// For the lines of requests; `None` where they go to no file.
+    fn open_access_log(loaded: &Loaded) -> Result<Option<Self>, Refusal> {
         let AccessLog::File(path) = loaded.settings.accesslog.clone() else { return Ok(None) };
         let file = open(&path).map_err(|error| refusal(loaded, "accesslog", Some(&path), &error))?;
         Ok(Some(Self { path: Some(path), file, said: None }))

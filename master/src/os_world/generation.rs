@@ -197,8 +197,7 @@ impl Resources {
         let directory = directory(around.home, &loaded)?;
         let back = around.present.and_then(|present| present.directory.as_deref());
         let _visit = visit(directory.as_deref(), back).map_err(|error| no_directory(&loaded, &error))?;
-        let log = LogFile::open(&loaded, around.standard_error)?;
-        let access_log = LogFile::open_access_log(&loaded)?;
+        let (log, access_log) = LogFile::open_both(&loaded, around.standard_error)?;
         let tls = tls::load(&loaded, around.sockets)?;
         let shown = loaded.shown();
         let mut settings = loaded.settings;

@@ -52,7 +52,7 @@ impl Writer {
                     self.lost(lines, &error.map_or_else(|| NOT_READ.to_owned(), |error| words(&error)));
                 }
             }
-            self.to_syslog(&lines);
+            self.tell_syslog(&lines);
             lines.clear();
             lines.shrink_to(KEPT);
             spare = lines;
@@ -60,7 +60,7 @@ impl Writer {
         self.losses.last_words().iter().for_each(say);
     }
 
-    fn to_syslog(&mut self, lines: &[u8]) {
+    fn tell_syslog(&mut self, lines: &[u8]) {
         let Some(syslog) = &mut self.syslog else { return };
         for line in String::from_utf8_lossy(lines).lines() {
             if let Some(Trouble { address, error, lost }) = syslog.send(line) {
