@@ -35,6 +35,11 @@ pub(crate) enum Kind {
         statsd: Option<SocketAddr>,
         otlp: Option<Otlp>,
     },
+    /// With a line for each request in a file: gunicorn's, or an object with `httpRequest`.
+    RustcornLogging {
+        binary: PathBuf,
+        json: bool,
+    },
     /// One process, whatever number of workers is asked for.
     BareHyper {
         binary: PathBuf,
@@ -81,6 +86,12 @@ impl Contender {
             // TERM drains.
             Kind::Rustcorn { binary, statsd, otlp } => {
                 (rustcorn(binary, *statsd, *otlp, HELLO, workers, &files)?, Signal::SIGINT)
+            }
+            Kind::RustcornLogging { binary, json } => {
+                let mut command = rustcorn(binary, None, None, HELLO, workers, &files)?;
+                command.arg("--access-logfile").arg(files.path().join("access.log"));
+                command.args(["--log-format", if *json { "json" } else { "text" }]);
+                (command, Signal::SIGINT)
             }
             Kind::RustcornFiles { binary, root } => {
                 let app = format!("handler = \"static\"\nroot = {root:?}\n");

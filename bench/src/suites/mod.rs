@@ -84,6 +84,15 @@ impl Bench<'_> {
         }))
     }
 
+    /// Each build of rustcorn, with a line for each request.
+    fn rustcorn_logging(&self) -> impl Iterator<Item = Contender> {
+        let builds = self.programs.rustcorn.iter();
+        builds.map(|(name, binary)| Contender {
+            name: format!("{name}, access log"),
+            kind: Kind::RustcornLogging { binary: binary.clone(), json: false },
+        })
+    }
+
     fn bare_hyper(&self) -> Contender {
         Contender { name: "bare hyper".to_owned(), kind: Kind::BareHyper { binary: self.programs.bare_hyper.clone() } }
     }

@@ -43,6 +43,7 @@ pub(super) fn run(bench: &Bench<'_>, close: bool) -> Result<()> {
     let contenders: Vec<Contender> = bench
         .rustcorn()
         .chain(bench.rustcorn_with_statsd()?)
+        .chain(bench.rustcorn_logging())
         .chain([bench.bare_hyper()])
         .chain(bench.nginx())
         .collect();
