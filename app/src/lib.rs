@@ -42,7 +42,7 @@ use std::process::ExitCode;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use rustcorn_config::{App, AppSpec, Problems};
+use rustcorn_config::{App, AppSpec, ForeignReady, Problems};
 use rustcorn_master::{Launch, Program};
 use rustcorn_worker::Handoff;
 use tower_service::Service;
@@ -120,8 +120,9 @@ fn own_launch() -> impl Fn(&App) -> Result<Launch, Problems> + 'static {
 /// What a program with an application of its own launches: itself, unless told otherwise.
 fn launch_own(app: &App, name: &str) -> Result<Launch, Problems> {
     match app.spec()? {
-        AppSpec::Own => Ok(Launch { name: name.to_owned(), program: Program::ThisFile }),
-        AppSpec::Command(words) => Ok(launch_command(words)),
+        AppSpec::Own => Ok(Launch { name: name.to_owned(), program: Program::ThisFile, foreign: None }),
+        AppSpec::Command(words) => Ok(launch_command(words, None)),
+        AppSpec::Foreign { command, ready } => Ok(launch_command(command, Some(ready))),
         AppSpec::Handler(_) => {
             let text = "this program is its own application and has no handlers; remove the key";
             Err(app.problem("handler", text).into())
@@ -129,7 +130,7 @@ fn launch_own(app: &App, name: &str) -> Result<Launch, Problems> {
     }
 }
 
-fn launch_command(words: Vec<String>) -> Launch {
+fn launch_command(words: Vec<String>, foreign: Option<ForeignReady>) -> Launch {
     let name = words[0].rsplit('/').next().unwrap_or_default().to_owned();
-    Launch { name, program: Program::Command(words) }
+    Launch { name, program: Program::Command(words), foreign }
 }

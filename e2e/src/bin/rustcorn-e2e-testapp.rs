@@ -33,6 +33,9 @@ use tower_service::Service;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// Tests write another digit into a copy of this file.
+const VERSION: &str = "rustcorn-e2e-version-1";
+
 /// Keys of `[app]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -141,6 +144,7 @@ impl Inner {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         match request.uri().path() {
             "/" => text("Misbehaving on request\n"),
+            "/version" => text(VERSION),
             "/pid" => text(&std::process::id().to_string()),
             "/slot" => text(&self.ctx.slot().to_string()),
             "/generation" => text(&self.ctx.generation().to_string()),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustcorn_config::{App, Invocation, Loaded, Problem, Problems, Settings, Shown};
+use rustcorn_config::{App, ForeignReady, Invocation, Loaded, Problem, Problems, Settings, Shown};
 use rustcorn_sys::directory::Directory;
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::held_socket::HeldSocket;
@@ -22,7 +22,7 @@ use super::error_log::ErrorLog;
 use super::home::{Home, visit};
 use super::tls;
 use crate::control;
-use crate::fleet::{Handover, Limits, Plan};
+use crate::fleet::{Foreign, Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
 use crate::identity;
 use crate::lanes::Lanes;
@@ -37,6 +37,8 @@ pub struct Launch {
     pub name: String,
     /// The file.
     pub program: Program,
+    /// It knows nothing of rustcorn.
+    pub foreign: Option<ForeignReady>,
 }
 
 /// Why a configuration cannot be served. Displayed as one line for each mistake.
@@ -98,6 +100,8 @@ impl From<&str> for Refusal {
 const SELF: &str = "/proc/self/exe";
 /// Enough for probes while the admin process is being replaced.
 const ADMIN_BACKLOG: u32 = 128;
+/// What runs so long, and tells nobody, will not fail to start any more.
+const SETTLES: Duration = Duration::from_secs(1);
 const NO_PROC: &str = "cannot find this program's own file; mount /proc";
 
 /// Which file the workers execute.
@@ -133,6 +137,7 @@ pub(crate) struct Resources {
     /// The image's file, where a reload opens it anew.
     pub(crate) file: Option<PathBuf>,
     pub(crate) name: String,
+    pub(crate) foreign: Option<ForeignReady>,
     /// The program's own arguments; `None`: the title takes their place.
     pub(crate) args: Option<Vec<CString>>,
     /// Who workers are; `None`: who the master is.
@@ -247,7 +252,7 @@ impl Resources {
             }
             _ => None,
         };
-        let name = launch.name;
+        let Launch { name, foreign, .. } = launch;
         Ok(Self {
             settings,
             shown,
@@ -260,6 +265,7 @@ impl Resources {
             image,
             file,
             name,
+            foreign,
             args,
             identity,
             directory,
@@ -297,10 +303,12 @@ impl Resources {
 
     pub(crate) fn plan(&self) -> Plan {
         let settings = &self.settings;
+        let settles = |ready| (ready == ForeignReady::Exec).then_some(SETTLES.min(settings.boot_timeout / 2));
         Plan {
             workers: settings.workers,
             max_surge: settings.max_surge,
-            timeout: settings.timeout,
+            // Nobody sees a foreign one hang.
+            timeout: if self.foreign.is_some() { Duration::ZERO } else { settings.timeout },
             graceful_timeout: settings.graceful_timeout,
             drain_delay: settings.drain_delay,
             flush_timeout: if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO },
@@ -308,6 +316,7 @@ impl Resources {
             restart_backoff: settings.restart_backoff,
             handover: if settings.upgrade == "auto" { Handover::Auto } else { Handover::Manual },
             limits: Limits { max_rss: settings.max_rss, worker_lifetime: settings.worker_lifetime },
+            foreign: self.foreign.map(|ready| Foreign { settles: settles(ready) }),
         }
     }
 

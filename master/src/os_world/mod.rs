@@ -186,6 +186,7 @@ impl OsWorld {
                 let result = self.children.signal(id, sig);
                 complain(result, || format!("send {sig} to worker {}", id.slot));
             }
+            Action::ShowReady(id) => self.children.show_ready(id),
             Action::Load(generation) => self.load(generation),
             Action::Commit(generation) => self.commit(generation),
             Action::Discard(generation) => {
