@@ -89,7 +89,7 @@ fn a_foreign_program() {
 fn what_a_foreign_program_would_not_keep() {
     let set = "certfile = \"a.pem\"\nreuse_port = true\nmax_requests = 5\n";
     let app = "[app]\ncommand = [\"./a\"]\nforeign = \"exec\"\nchaos = 1\n";
-    let said = complaints(&format!("{set}{app}"), &[], "");
+    let said = complaints(format!("{set}{app}"), &[], "");
     let keys =
         ["app.toml:1: certfile: ", "app.toml:2: reuse_port: ", "app.toml:3: max_requests: ", "app.toml:7: app.chaos: "];
     assert!(keys.iter().all(|key| said.iter().any(|line| line.starts_with(key))), "{said:?}");
