@@ -10,7 +10,6 @@ use std::{fmt, io};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
@@ -23,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use tower_service::Service;
 
 use crate::accept::Acceptors;
+use crate::body::Body as RequestBody;
 use crate::context::Context;
 use crate::count::{BoxError, chain};
 use crate::drain::Times;
@@ -49,7 +49,7 @@ pub fn run_local<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError>,
     B: Body + 'static,
@@ -68,7 +68,7 @@ pub fn run_threaded<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Body + Send + 'static,
@@ -180,7 +180,7 @@ impl Boot {
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + 'static,
         S::Future: 'static,
         S::Error: Into<BoxError>,
         B: Body + 'static,
@@ -201,7 +201,7 @@ impl Boot {
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
         B: Body + Send + 'static,
@@ -235,7 +235,7 @@ impl Boot {
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,

@@ -30,6 +30,7 @@ pub(crate) use handling::{Handling, Overdue};
 
 use handling::{End, Failure, Step, failure};
 
+use crate::body::Body as RequestBody;
 use crate::guard::{Marks, Reason};
 use crate::log::{self, Seen};
 use crate::panics::contained;
@@ -47,7 +48,7 @@ pub(crate) struct Counted<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
@@ -57,20 +58,20 @@ where
     type Future = Handling<S>;
 
     fn call(&self, request: Request<Incoming>) -> Handling<S> {
-        self.admit(request, self.connection.marks())
+        self.admit(request.map(RequestBody::plain), self.connection.marks())
     }
 }
 
 impl<S, B> Counted<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
 {
     /// Hands a request over to the application. `marks`: what its head says about its sender.
     #[inline(always)] // as Ticket::open
-    pub(crate) fn admit(&self, mut request: Request<Incoming>, marks: Marks) -> Handling<S> {
+    pub(crate) fn admit(&self, mut request: Request<RequestBody>, marks: Marks) -> Handling<S> {
         self.extend(&mut request, marks);
         let mut ticket = Ticket::open(&self.connection, &request);
         let service = self.service.clone();
@@ -88,7 +89,7 @@ where
 
     /// Answers a request that is not let through to the application.
     #[cold]
-    pub(crate) fn refuse(&self, mut request: Request<Incoming>, reason: Reason) -> Handling<S> {
+    pub(crate) fn refuse<T>(&self, mut request: Request<T>, reason: Reason) -> Handling<S> {
         self.extend(&mut request, Marks::default());
         let mut ticket = Ticket::open(&self.connection, &request);
         ticket.0.stretch = None; // as above
@@ -97,7 +98,7 @@ where
 
     /// Puts into the request what is known of who sent it.
     #[inline(always)] // as Ticket::open
-    fn extend(&self, request: &mut Request<Incoming>, marks: Marks) {
+    fn extend<T>(&self, request: &mut Request<T>, marks: Marks) {
         let client = self.connection.sender(marks, request.headers());
         request.extensions_mut().insert(client);
         if let Some(tls) = self.connection.tls.get() {
@@ -131,7 +132,7 @@ struct Entry {
 
 impl Ticket {
     #[inline(always)] // it has a caller in HTTP/1 and one in HTTP/2, and is as fast as with one
-    fn open(connection: &Arc<Connection>, request: &Request<Incoming>) -> Self {
+    fn open<T>(connection: &Arc<Connection>, request: &Request<T>) -> Self {
         let started = Monotonic::now();
         connection.request_begins(started);
         connection.shared.writer.request_started();

@@ -20,6 +20,7 @@ use rustcorn_config::Settings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::{BoxError, CountedBody, Handling, chain};
 pub(crate) use requests::{Judged, Multiple};
 
@@ -86,7 +87,7 @@ pin_project! {
     /// The task of one connection.
     pub(crate) struct Serving2<S, X>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
         Judged<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
@@ -97,7 +98,7 @@ pin_project! {
 
 impl<S, B, X> Serving2<S, X>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -115,7 +116,7 @@ where
 
 impl<S, B, X> Future for Serving2<S, X>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,

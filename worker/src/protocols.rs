@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::{BoxError, Counted, CountedBody, Handling};
 use crate::guard::Rules;
 use crate::http2::{Http2Options, Judged, Multiple, Serving2};
@@ -43,7 +44,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) trait Spawns<S, B>:
     Executor<Serving<S>> + Executor<Negotiated<S, Self>> + Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -52,7 +53,7 @@ where
 
 impl<S, B, X> Spawns<S, B> for X
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -112,7 +113,7 @@ impl<X> Protocols<X> {
     /// Puts an accepted socket on the books and serves it.
     pub(crate) fn serve<S, B>(self: &Arc<Self>, executor: &X, shared: &Arc<Shared>, socket: Socket, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
@@ -280,7 +281,7 @@ pin_project! {
     #[project = NegotiatedNow]
     pub(crate) enum Negotiated<S, X>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
         Counted<S>: hyper::service::HttpService<Incoming>,
         Judged<S>: hyper::service::HttpService<Incoming>,
     {
@@ -292,7 +293,7 @@ pin_project! {
 
 impl<S, B, X> Future for Negotiated<S, X>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,

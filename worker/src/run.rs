@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use rustcorn_scoreboard::State;
 use rustcorn_sys::Monotonic;
@@ -18,6 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tower_service::Service;
 
 use crate::accept::Acceptors;
+use crate::body::Body as RequestBody;
 use crate::count::BoxError;
 use crate::drain::{Drain, Order, Times};
 use crate::io::Socket;
@@ -77,7 +77,7 @@ struct Leaving {
 
 impl<S, B, X, W> Core<S, X, W>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,

@@ -107,3 +107,6 @@ impl std::fmt::Display for Reason {
         write!(f, "{} ({})", self.text(), self.rule())
     }
 }
+
+/// What hyper is told of a body that is refused; `body::BodyError` finds it again.
+impl std::error::Error for Reason {}

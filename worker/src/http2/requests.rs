@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::{BoxError, Counted, CountedBody, Handling, Overdue};
 use crate::registry::Connection;
 
@@ -29,7 +30,7 @@ impl<S> Judged<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Judged<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
@@ -41,7 +42,7 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (connection, has_body) = (&self.0.connection, !request.body().is_end_stream());
         match connection.shared.policy.rules.judge(&mut request, connection.believed(), has_body) {
-            Ok(marks) => self.0.admit(request, marks),
+            Ok(marks) => self.0.admit(request.map(RequestBody::plain), marks),
             Err(reason) => self.0.refuse(request, reason),
         }
     }

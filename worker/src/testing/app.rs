@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::BoxError;
 
 /// More than the kernel holds for a client that does not read.
@@ -30,7 +30,7 @@ impl Default for App {
     }
 }
 
-impl Service<Request<Incoming>> for App {
+impl Service<Request<RequestBody>> for App {
     type Response = Response<Chunks>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Chunks>, BoxError>>>>;
@@ -39,7 +39,7 @@ impl Service<Request<Incoming>> for App {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let gate = Arc::clone(&self.gate);
         Box::pin(async move {
             let chunks = match request.uri().path() {
@@ -71,7 +71,7 @@ impl Service<Request<Incoming>> for App {
 }
 
 /// Answers 101 and keeps the connection until the client leaves.
-fn upgrade(mut request: Request<Incoming>) -> Response<Chunks> {
+fn upgrade(mut request: Request<RequestBody>) -> Response<Chunks> {
     let upgrade = hyper::upgrade::on(&mut request);
     drop(tokio::task::spawn_local(async move {
         let mut io = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
