@@ -4,10 +4,11 @@
 //! no body, or the guard has measured it already (HTTP/1), it is hyper's and nothing else: no allocation, no call through a pointer.
 
 mod error;
+mod streamed;
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,8 +16,11 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 pub use error::BodyError;
+pub(crate) use streamed::Exchange;
+use streamed::Streamed;
 
 use crate::count::BoxError;
+use crate::registry::Connection;
 
 /// The body of a request.
 ///
@@ -39,6 +43,8 @@ pub struct Body(Kind);
 enum Kind {
     /// From a client.
     Incoming(Incoming),
+    /// From a client of HTTP/2.
+    Streamed(Box<Streamed>),
     /// In memory; empty at its end.
     Whole(Bytes),
     /// Another body. The lock makes it `Sync` and is never waited for.
@@ -73,6 +79,12 @@ impl Body {
     pub(crate) const fn plain(body: Incoming) -> Self {
         Self(Kind::Incoming(body))
     }
+
+    /// A body of HTTP/2, and what its response has to know of it.
+    pub(crate) fn streamed(body: Incoming, connection: &Arc<Connection>) -> (Self, Arc<Exchange>) {
+        let (body, exchange) = Streamed::new(body, connection);
+        (Self(Kind::Streamed(Box::new(body))), exchange)
+    }
 }
 
 fn lock(other: &Mutex<Boxed>) -> MutexGuard<'_, Boxed> {
@@ -87,6 +99,7 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Kind::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::of_hyper),
+            Kind::Streamed(body) => body.poll_frame(cx),
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Other(body) => body.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_frame(cx),
@@ -97,6 +110,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Incoming(body) => body.is_end_stream(),
+            Kind::Streamed(body) => body.is_end_stream(),
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Other(body) => lock(body).is_end_stream(),
         }
@@ -106,6 +120,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Incoming(body) => body.size_hint(),
+            Kind::Streamed(body) => body.size_hint(),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Other(body) => lock(body).size_hint(),
         }
@@ -115,7 +130,7 @@ impl http_body::Body for Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let from = match &self.0 {
-            Kind::Incoming(_) => "client",
+            Kind::Incoming(_) | Kind::Streamed(_) => "client",
             Kind::Whole(_) => "memory",
             Kind::Other(_) => "another body",
         };

@@ -10,7 +10,6 @@ use std::{fmt, io};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
@@ -35,7 +34,7 @@ use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
 use crate::policy::Policy;
 use crate::protocols::{Protocols, Spawns};
-use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
+use crate::run::{Core, Ended, Local, Plan, Runs, Threaded, Timer};
 use crate::shared::{Shared, Waits};
 use crate::telemetry::{QUICK_FLUSH, Telemetry};
 use crate::timers::{beat_and_sweep, tick};
@@ -239,7 +238,7 @@ impl Boot {
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
-        X: Spawns<S, B> + Executor<Timer>,
+        X: Spawns<S, B> + Runs<Timer>,
     {
         let stream = Stream::open(self.context.slot == 0);
         let service = match build(make, self.context.clone(), &stream).await {
@@ -274,7 +273,7 @@ impl Boot {
     /// Arms everything that serving needs.
     fn core<S, X>(&mut self, service: S, executor: X) -> Result<Core<S, X, OsWishes>, Failure>
     where
-        X: Executor<Timer> + Clone,
+        X: Runs<Timer> + Clone,
     {
         let (settings, shared) = (&self.settings, &self.shared);
         let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
@@ -288,7 +287,7 @@ impl Boot {
         let protocols = Protocols::new(settings, &shared.policy.rules, self.tls.as_ref(), executor.clone());
         let protocols = protocols.map_err(Failure::Boot)?;
         let tick = tick(&[&[settings.timeout][..], &Waits::of(settings).all()].concat());
-        executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
+        executor.run(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {
             shared: Arc::clone(shared),
             acceptors,

@@ -30,7 +30,7 @@ pub(crate) use handling::{Handling, Overdue};
 
 use handling::{End, Failure, Step, failure};
 
-use crate::body::Body as RequestBody;
+use crate::body::{Body as RequestBody, Exchange};
 use crate::guard::{Marks, Reason};
 use crate::log::{self, Seen};
 use crate::panics::contained;
@@ -58,7 +58,7 @@ where
     type Future = Handling<S>;
 
     fn call(&self, request: Request<Incoming>) -> Handling<S> {
-        self.admit(request.map(RequestBody::plain), self.connection.marks())
+        self.admit(request.map(RequestBody::plain), self.connection.marks(), None)
     }
 }
 
@@ -69,11 +69,18 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Hands a request over to the application. `marks`: what its head says about its sender.
+    /// Hands a request over to the application. `marks`: what its head says about its sender; `exchange`: of one with a body of
+    /// HTTP/2.
     #[inline(always)] // as Ticket::open
-    pub(crate) fn admit(&self, mut request: Request<RequestBody>, marks: Marks) -> Handling<S> {
+    pub(crate) fn admit(
+        &self,
+        mut request: Request<RequestBody>,
+        marks: Marks,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Handling<S> {
         self.extend(&mut request, marks);
         let mut ticket = Ticket::open(&self.connection, &request);
+        ticket.0.exchange = exchange;
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
         let attached = ticket.attach();
@@ -128,6 +135,8 @@ struct Entry {
     seen: Option<Seen>,
     /// `None` while telemetry is off, and once it is over.
     observed: Option<Observed>,
+    /// Of a request with a body of HTTP/2.
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl Ticket {
@@ -150,6 +159,7 @@ impl Ticket {
             text: PolledText::new(request.method().as_str(), request.uri().path()),
             seen: (format() == Format::Json).then(|| Seen::of(request)),
             observed,
+            exchange: None,
         }))
     }
 
@@ -182,8 +192,12 @@ impl Ticket {
 
     /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
     fn answered<B>(&mut self, response: &mut Response<Option<B>>) {
-        if let Some(reason) = self.0.connection.body_fault() {
-            *response = failure(reason.status(), true); // whatever the application made of it
+        let refused = match &self.0.exchange {
+            None => self.0.connection.body_fault(),
+            Some(exchange) => exchange.answered(),
+        };
+        if let Some(reason) = refused {
+            *response = failure(reason.status(), self.0.exchange.is_none()); // whatever the application made of it
         }
         let (entry, status) = (&mut *self.0, response.status());
         entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
@@ -254,7 +268,9 @@ impl Ticket {
     #[cold]
     fn failed(&mut self, place: &str, why: &Failure) {
         self.troubled(why.trouble);
-        if why.panic.is_none() && self.0.connection.body_fault().is_some() {
+        let of_exchange = |exchange: &Arc<Exchange>| exchange.fault();
+        let refused = self.0.connection.body_fault().or_else(|| self.0.exchange.as_ref().and_then(of_exchange));
+        if why.panic.is_none() && refused.is_some() {
             return;
         }
         let entry = &*self.0;

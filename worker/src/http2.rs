@@ -1,6 +1,7 @@
 //! One connection that speaks HTTP/2. Its requests are tasks of their own, served at the same time.
 
 mod requests;
+mod response;
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -21,8 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use crate::body::Body as RequestBody;
-use crate::count::{BoxError, CountedBody, Handling, chain};
+use crate::count::{BoxError, chain};
 pub(crate) use requests::{Judged, Multiple};
+pub(crate) use response::{Answering, Held, Pieces};
 
 use crate::io::Stream;
 use crate::log;
@@ -64,6 +66,15 @@ impl Http2Options {
         }
     }
 
+    const fn connection_window(&self) -> u32 {
+        if self.initial_window_size > CONNECTION_WINDOW { self.initial_window_size } else { CONNECTION_WINDOW }
+    }
+
+    /// How many bodies may fill their windows so that the connection's has still room for another one.
+    pub(crate) const fn unread(&self) -> usize {
+        (self.connection_window() / self.initial_window_size) as usize - 1
+    }
+
     /// HTTP/2 as all connections speak it. CONTINUATION frames are bounded by the size of the header list.
     pub(crate) fn builder<X: Clone>(&self, executor: X) -> Builder<X> {
         let mut builder = Builder::new(executor);
@@ -71,7 +82,7 @@ impl Http2Options {
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.max_concurrent_streams)
             .initial_stream_window_size(self.initial_window_size)
-            .initial_connection_window_size(self.initial_window_size.max(CONNECTION_WINDOW))
+            .initial_connection_window_size(self.connection_window())
             .max_frame_size(self.max_frame_size)
             .max_header_list_size(self.max_header_list_size)
             .max_pending_accept_reset_streams(RESET_UNSEEN)
@@ -102,12 +113,12 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
+    X: Http2ServerConnExec<Answering<S>, Pieces<B>>,
 {
     /// Serves the plain bytes of a connection.
-    pub(crate) fn new(protocol: &Builder<X>, stream: Stream, service: S) -> Self {
+    pub(crate) fn new(protocol: &Builder<X>, unread: usize, stream: Stream, service: S) -> Self {
         let connection = Arc::clone(stream.connection());
-        let first = connection.http2.set(Multiplexed::default()).is_ok();
+        let first = connection.http2.set(Multiplexed::new(unread)).is_ok();
         debug_assert!(first, "a connection learns once what it speaks");
         let judged = Judged::new(service, &connection);
         Self { http: protocol.serve_connection(TokioIo::new(Progress(stream)), judged), connection }
@@ -120,7 +131,7 @@ where
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
+    X: Http2ServerConnExec<Answering<S>, Pieces<B>>,
 {
     type Output = ();
 

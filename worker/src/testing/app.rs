@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::Semaphore;
 use tower_service::Service;
@@ -58,6 +59,14 @@ impl Service<Request<RequestBody>> for App {
                 "/stream-panic" => vec![Chunk::Data("one"), Chunk::Panic],
                 "/big" => vec![Chunk::Data("x".repeat(BIG).leak())],
                 "/upgrade" => return Ok(upgrade(request)),
+                "/echo" => vec![Chunk::Data(text(request.into_body()).await?)],
+                // Whatever comes.
+                "/swallow" => vec![Chunk::Data(text(request.into_body()).await.unwrap_or("swallowed"))],
+                "/read-later" => {
+                    gate.acquire().await?.forget();
+                    vec![Chunk::Data(text(request.into_body()).await?)]
+                }
+                "/converse" => vec![Chunk::Data("well? "), Chunk::Of(request.into_body())],
                 "/missing" => {
                     let mut response = Response::new(Chunks::from(vec![]));
                     *response.status_mut() = StatusCode::NOT_FOUND;
@@ -68,6 +77,11 @@ impl Service<Request<RequestBody>> for App {
             Ok(Response::new(Chunks::from(chunks)))
         })
     }
+}
+
+/// All of a body.
+async fn text(body: RequestBody) -> Result<&'static str, BoxError> {
+    Ok(String::from_utf8(body.collect().await?.to_bytes().into())?.leak())
 }
 
 /// Answers 101 and keeps the connection until the client leaves.
@@ -97,6 +111,8 @@ pub(crate) enum Chunk {
     Data(&'static str),
     Wait(Arc<Semaphore>),
     Panic,
+    /// All that comes of a request.
+    Of(RequestBody),
     /// The trace that is current when this piece is asked for.
     Context,
 }
@@ -133,6 +149,17 @@ impl Body for Chunks {
                 None => return Poll::Ready(None),
                 Some(Chunk::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data.into())))),
                 Some(Chunk::Panic) => panic!("as asked"),
+                Some(Chunk::Of(mut body)) => {
+                    let polled = Pin::new(&mut body).poll_frame(cx);
+                    if !matches!(polled, Poll::Ready(None)) {
+                        self.left.push_front(Chunk::Of(body));
+                    }
+                    match polled {
+                        Poll::Ready(None) => {}
+                        Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame.map_err(Into::into))),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
                 Some(Chunk::Context) => return Poll::Ready(Some(Ok(Frame::data(current_trace().into())))),
                 Some(Chunk::Wait(gate)) => {
                     self.waiting = Some(Box::pin(async move { gate.acquire().await.unwrap().forget() }));
