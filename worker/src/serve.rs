@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::{BoxError, Counted, chain};
 use crate::guard::Rules;
 use crate::guarded::Guarded;
@@ -42,7 +43,7 @@ pin_project! {
     /// The task of one connection.
     pub(crate) struct Serving<S>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
         Counted<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
@@ -53,7 +54,7 @@ pin_project! {
 
 impl<S, B> Serving<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -69,7 +70,7 @@ where
 
 impl<S, B> Future for Serving<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
