@@ -7,13 +7,13 @@
 //! use std::convert::Infallible;
 //! use std::process::ExitCode;
 //!
+//! use bytes::Bytes;
 //! use http_body_util::Full;
-//! use hyper::body::{Bytes, Incoming};
 //!
 //! #[derive(Clone)]
 //! struct Hello;
 //!
-//! impl tower_service::Service<http::Request<Incoming>> for Hello {
+//! impl tower_service::Service<http::Request<rustcorn::Body>> for Hello {
 //!     type Response = http::Response<Full<Bytes>>;
 //!     type Error = Infallible;
 //!     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
@@ -22,7 +22,7 @@
 //!         std::task::Poll::Ready(Ok(()))
 //!     }
 //!
-//!     fn call(&mut self, _: http::Request<Incoming>) -> Self::Future {
+//!     fn call(&mut self, _: http::Request<rustcorn::Body>) -> Self::Future {
 //!         std::future::ready(Ok(http::Response::new("Hello World!".into())))
 //!     }
 //! }
@@ -40,9 +40,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use rustcorn_config::{App, AppSpec, Problems};
+use rustcorn_config::{App, AppSpec, ForeignReady, Problems};
 use rustcorn_master::{Launch, Program};
 use rustcorn_worker::Handoff;
 use tower_service::Service;
@@ -51,7 +49,7 @@ use tower_service::Service;
 pub use opentelemetry;
 #[cfg(feature = "tracing")]
 pub use rustcorn_worker::tracing_layer;
-pub use rustcorn_worker::{BoxError, Client, Context, Route, Tls};
+pub use rustcorn_worker::{Body, BodyError, BoxError, Client, Context, Route, Tls};
 
 /// Exit code of a worker that cannot boot.
 const FAILED_TO_BOOT: u8 = 3;
@@ -65,10 +63,10 @@ pub fn run<F, Fut, S, B>(make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError>,
-    B: Body + 'static,
+    B: http_body::Body + 'static,
     B::Error: Into<BoxError>,
 {
     as_worker_or_master(|handoff| rustcorn_worker::run_local(handoff, make), own_launch())
@@ -79,10 +77,10 @@ pub fn run_threaded<F, Fut, S, B>(make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
+    B: http_body::Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
@@ -120,8 +118,9 @@ fn own_launch() -> impl Fn(&App) -> Result<Launch, Problems> + 'static {
 /// What a program with an application of its own launches: itself, unless told otherwise.
 fn launch_own(app: &App, name: &str) -> Result<Launch, Problems> {
     match app.spec()? {
-        AppSpec::Own => Ok(Launch { name: name.to_owned(), program: Program::ThisFile }),
-        AppSpec::Command(words) => Ok(launch_command(words)),
+        AppSpec::Own => Ok(Launch { name: name.to_owned(), program: Program::ThisFile, foreign: None }),
+        AppSpec::Command(words) => Ok(launch_command(words, None)),
+        AppSpec::Foreign { command, ready } => Ok(launch_command(command, Some(ready))),
         AppSpec::Handler(_) => {
             let text = "this program is its own application and has no handlers; remove the key";
             Err(app.problem("handler", text).into())
@@ -129,7 +128,7 @@ fn launch_own(app: &App, name: &str) -> Result<Launch, Problems> {
     }
 }
 
-fn launch_command(words: Vec<String>) -> Launch {
+fn launch_command(words: Vec<String>, foreign: Option<ForeignReady>) -> Launch {
     let name = words[0].rsplit('/').next().unwrap_or_default().to_owned();
-    Launch { name, program: Program::Command(words) }
+    Launch { name, program: Program::Command(words), foreign }
 }

@@ -8,12 +8,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::file::{Source, path_at};
+use crate::foreign::ForeignReady;
 use crate::problem::{Origin, Problem, Problems, did_you_mean};
 use crate::setting::Setting;
 
 const WHICH: &str = "handler = \"NAME\" (a built-in one) or command = [\"PROGRAM\", \"ARGUMENT\", …]";
 /// Keys of `[app]` that are the master's, not the application's.
-pub(crate) const OURS: [&str; 2] = ["handler", "command"];
+pub(crate) const OURS: [&str; 3] = ["handler", "command", "foreign"];
 
 /// Which application the workers run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +23,13 @@ pub enum AppSpec {
     Handler(String),
     /// `command`: a program built on the rustcorn crate, and its arguments. Never empty.
     Command(Vec<String>),
+    /// `command` and `foreign`: a program that knows systemd's socket activation only.
+    Foreign {
+        /// As in [`AppSpec::Command`].
+        command: Vec<String>,
+        /// How the master knows that it serves.
+        ready: ForeignReady,
+    },
     /// Neither: the program that reads the file is itself the application. Whether it is one, is for it to know.
     Own,
 }
@@ -70,7 +78,7 @@ impl App {
         &self.source
     }
 
-    /// The whole table, `handler` or `command` included.
+    /// The whole table, the server's keys included.
     #[must_use]
     pub const fn table(&self) -> &toml::Table {
         &self.table
@@ -79,8 +87,18 @@ impl App {
     /// Which application to run.
     ///
     /// # Errors
-    /// If `handler` and `command` are both there or of a wrong type. Never after a successful load.
+    /// If `handler` and `command` are both there, or a key is of a wrong type. Never after a successful load.
     pub fn spec(&self) -> Result<AppSpec, Problem> {
+        let spec = self.handler_or_command()?;
+        let Some(foreign) = self.table.get("foreign") else { return Ok(spec) };
+        let ready = ForeignReady::parse(foreign).map_err(|text| self.problem("foreign", text))?;
+        match spec {
+            AppSpec::Command(command) => Ok(AppSpec::Foreign { command, ready }),
+            _ => Err(self.problem("foreign", "only a program started by command can be foreign; remove the key")),
+        }
+    }
+
+    fn handler_or_command(&self) -> Result<AppSpec, Problem> {
         match (self.table.get("handler"), self.table.get("command")) {
             (Some(toml::Value::String(name)), None) if !name.trim().is_empty() => {
                 Ok(AppSpec::Handler(name.trim().to_owned()))
@@ -123,7 +141,7 @@ impl App {
         Problem::new(origin, &format!("app.{key}"), text)
     }
 
-    /// The application's own keys as its own type: all of the table but `handler` and `command`.
+    /// The application's own keys as its own type: all of the table but the server's (`handler`, `command`, `foreign`).
     ///
     /// # Errors
     /// Every key that is unknown (to a type with `deny_unknown_fields`), missing, or wrong, each with file, line and key.

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use crate::app::AppSpec;
 use crate::cli;
 use crate::connection_rule::tls_together;
+use crate::foreign;
 use crate::input::Input;
 use crate::problem::{Origin, Problem};
 use crate::profile::Profile;
@@ -131,6 +132,10 @@ impl Layers {
         }
         if let Some((key, text)) = tls_together(&self.settings) {
             blame(key, text);
+        }
+        if let Some(AppSpec::Foreign { .. }) = self.app {
+            foreign::not_kept(&self.settings).for_each(|(key, text)| blame(key, text.to_owned()));
+            self.problems.extend(foreign::unread(&self.settings.app));
         }
     }
 

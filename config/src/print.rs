@@ -171,7 +171,8 @@ const APP: &str = "\
 The file says below `[app]` what the workers run, by one of
 
 - `handler = \"NAME\"`: a handler that is built into the program;
-- `command = [\"PROGRAM\", \"ARGUMENT\", …]`: a program built on the `rustcorn` crate.
+- `command = [\"PROGRAM\", \"ARGUMENT\", …]`: a program built on the `rustcorn` crate, or with
+  `foreign = \"notify\"` or `\"exec\"` any program that takes its socket from systemd ([foreign.md](foreign.md)).
 
 All other keys of `[app]` belong to the application. A change of any of them is applied by new workers.
 ";

@@ -114,12 +114,11 @@ settings! {
         "Bytes a second that the body of a request must come in at least, on average over body_timeout, while there is room for \
          it; then 408. 0 turns that off.";
     write_timeout: Duration = "60", TimeOrOff(Time(100, HOUR)), "--write-timeout" "SECONDS", Workers,
-        "Time that a client may take none of the response that waits for it; then the connection is cut. 0 turns that off.";
+        "Time that a client may take none of the response that waits for it; then the connection, or its stream of HTTP/2, is cut. 0 turns that off.";
     request_timeout: Duration = "0", TimeOrOff(Time(100, 24 * HOUR)), "--request-timeout" "SECONDS", Workers,
         "Time that the application has to begin its response; then it is dropped and the client gets 504. 0 turns that off.";
     max_body_size: u64 = "0", Bytes, "--max-body-size" "SIZE", Workers,
-        "Largest body of a request; beyond it 413, and 411 for one of HTTP/2 that does not say its length. 0 for any size: bodies are \
-         streamed, and cost what the application keeps.";
+        "Largest body of a request; beyond it 413. 0 for any size: bodies are streamed, and cost what the application keeps.";
     limit_request_line: usize = "4094", Whole(0, 65_534), "--limit-request-line" "BYTES", Workers,
         "Longest request line without its line end; beyond it 414. 0 for the longest there can be.";
     limit_request_fields: usize = "100", Whole(0, 16_384), "--limit-request-fields" "N", Workers,

@@ -1,5 +1,6 @@
 //! The view of a worker: its own slot, and the master's phase.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{
@@ -34,6 +35,12 @@ pub struct Writer {
     slot: Mapped<Slot>,
     /// `None` is [`Threads::One`].
     claims: Option<Box<Claims>>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl Writer {

@@ -11,8 +11,6 @@ use std::{fmt, io};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
@@ -25,6 +23,7 @@ use tower_service::Service;
 
 use crate::accept::Acceptors;
 use crate::access::{AccessLog, Flushed, Target};
+use crate::body::Body as RequestBody;
 use crate::context::Context;
 use crate::count::{BoxError, chain};
 use crate::drain::Times;
@@ -37,7 +36,7 @@ use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
 use crate::policy::Policy;
 use crate::protocols::{Protocols, Spawns};
-use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
+use crate::run::{Core, Ended, Local, Plan, Runs, Threaded, Timer};
 use crate::shared::{Shared, Waits};
 use crate::telemetry::{QUICK_FLUSH, Telemetry};
 use crate::timers::{beat_and_sweep, tick};
@@ -51,7 +50,7 @@ pub fn run_local<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError>,
     B: Body + 'static,
@@ -70,7 +69,7 @@ pub fn run_threaded<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: Body + Send + 'static,
@@ -192,7 +191,7 @@ impl Boot {
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + 'static,
         S::Future: 'static,
         S::Error: Into<BoxError>,
         B: Body + 'static,
@@ -216,7 +215,7 @@ impl Boot {
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
         B: Body + Send + 'static,
@@ -253,11 +252,11 @@ impl Boot {
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
-        X: Spawns<S, B> + Executor<Timer>,
+        X: Spawns<S, B> + Runs<Timer>,
     {
         let stream = Stream::open(self.context.slot == 0);
         let service = match build(make, self.context.clone(), &stream).await {
@@ -292,7 +291,7 @@ impl Boot {
     /// Arms everything that serving needs.
     fn core<S, X>(&mut self, service: S, executor: X) -> Result<Core<S, X, OsWishes>, Failure>
     where
-        X: Executor<Timer> + Clone,
+        X: Runs<Timer> + Clone,
     {
         let (settings, shared) = (&self.settings, &self.shared);
         let orphaned = std::mem::replace(&mut self.orphaned, oneshot::channel().1);
@@ -306,7 +305,7 @@ impl Boot {
         let protocols = Protocols::new(settings, &shared.policy.rules, self.tls.as_ref(), executor.clone());
         let protocols = protocols.map_err(Failure::Boot)?;
         let tick = tick(&[&[settings.timeout][..], &Waits::of(settings).all()].concat());
-        executor.execute(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
+        executor.run(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
         Ok(Core {
             shared: Arc::clone(shared),
             acceptors,

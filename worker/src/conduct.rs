@@ -103,6 +103,13 @@ impl Connection {
         log::refused(reason, self.client(), answer, span.as_ref());
     }
 
+    /// The body of a request of HTTP/2 is refused: counts it, and tells of it. The request has a span already.
+    #[cold]
+    pub(crate) fn body_refused(&self, reason: Reason) {
+        self.shared.writer.request_refused(reason.class());
+        log::refused(reason, self.client(), Some(reason.status()), None);
+    }
+
     /// What the head says that hyper reads next.
     pub(crate) fn set_marks(&self, marks: Marks) {
         let scheme = match marks.https {

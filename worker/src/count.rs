@@ -31,6 +31,7 @@ pub(crate) use handling::{Handling, Overdue};
 use handling::{End, Failure, Step, failure};
 
 use crate::access::Line;
+use crate::body::{Body as RequestBody, Exchange};
 use crate::guard::{Marks, Reason};
 use crate::log::{self, Seen};
 use crate::panics::contained;
@@ -48,7 +49,7 @@ pub(crate) struct Counted<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
@@ -58,22 +59,29 @@ where
     type Future = Handling<S>;
 
     fn call(&self, request: Request<Incoming>) -> Handling<S> {
-        self.admit(request, self.connection.marks())
+        self.admit(request.map(RequestBody::plain), self.connection.marks(), None)
     }
 }
 
 impl<S, B> Counted<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Hands a request over to the application. `marks`: what its head says about its sender.
+    /// Hands a request over to the application. `marks`: what its head says about its sender; `exchange`: of one with a body of
+    /// HTTP/2.
     #[inline(always)] // as Ticket::open
-    pub(crate) fn admit(&self, mut request: Request<Incoming>, marks: Marks) -> Handling<S> {
+    pub(crate) fn admit(
+        &self,
+        mut request: Request<RequestBody>,
+        marks: Marks,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Handling<S> {
         self.extend(&mut request, marks);
         let mut ticket = Ticket::open(&self.connection, &request);
+        ticket.0.exchange = exchange;
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
         let attached = ticket.attach();
@@ -89,7 +97,7 @@ where
 
     /// Answers a request that is not let through to the application.
     #[cold]
-    pub(crate) fn refuse(&self, mut request: Request<Incoming>, reason: Reason) -> Handling<S> {
+    pub(crate) fn refuse<T>(&self, mut request: Request<T>, reason: Reason) -> Handling<S> {
         self.extend(&mut request, Marks::default());
         let mut ticket = Ticket::open(&self.connection, &request);
         ticket.0.stretch = None; // as above
@@ -98,7 +106,7 @@ where
 
     /// Puts into the request what is known of who sent it.
     #[inline(always)] // as Ticket::open
-    fn extend(&self, request: &mut Request<Incoming>, marks: Marks) {
+    fn extend<T>(&self, request: &mut Request<T>, marks: Marks) {
         let client = self.connection.sender(marks, request.headers());
         request.extensions_mut().insert(client);
         if let Some(tls) = self.connection.tls.get() {
@@ -130,11 +138,13 @@ struct Entry {
     observed: Option<Observed>,
     /// Its line in the access log, as far as it is known. `None` while that is off.
     access: Option<Line>,
+    /// Of a request with a body of HTTP/2.
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl Ticket {
     #[inline(always)] // it has a caller in HTTP/1 and one in HTTP/2, and is as fast as with one
-    fn open(connection: &Arc<Connection>, request: &Request<Incoming>) -> Self {
+    fn open<T>(connection: &Arc<Connection>, request: &Request<T>) -> Self {
         let started = Monotonic::now();
         connection.request_begins(started);
         connection.shared.writer.request_started();
@@ -154,6 +164,7 @@ impl Ticket {
             seen: (format() == Format::Json).then(|| Seen::of(request)),
             observed,
             access,
+            exchange: None,
         }))
     }
 
@@ -186,8 +197,12 @@ impl Ticket {
 
     /// Notes what is answered; adds `Connection: close` where this is the connection's last response.
     fn answered<B>(&mut self, response: &mut Response<Option<B>>) {
-        if let Some(reason) = self.0.connection.body_fault() {
-            *response = failure(reason.status(), true); // whatever the application made of it
+        let refused = match &self.0.exchange {
+            None => self.0.connection.body_fault(),
+            Some(exchange) => exchange.answered(),
+        };
+        if let Some(reason) = refused {
+            *response = failure(reason.status(), self.0.exchange.is_none()); // whatever the application made of it
         }
         let (entry, status) = (&mut *self.0, response.status());
         entry.upgraded = status == StatusCode::SWITCHING_PROTOCOLS || (entry.connect && status.is_success());
@@ -261,7 +276,9 @@ impl Ticket {
     #[cold]
     fn failed(&mut self, place: &str, why: &Failure) {
         self.troubled(why.trouble);
-        if why.panic.is_none() && self.0.connection.body_fault().is_some() {
+        let of_exchange = |exchange: &Arc<Exchange>| exchange.fault();
+        let refused = self.0.connection.body_fault().or_else(|| self.0.exchange.as_ref().and_then(of_exchange));
+        if why.panic.is_none() && refused.is_some() {
             return;
         }
         let entry = &*self.0;

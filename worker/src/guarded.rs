@@ -229,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     /// What hyper reads from now on: an error in a body; instead of a head the end, once all is said.
     fn refuse_more(&mut self, cx: &mut Context<'_>, refused: Refused) -> Poll<io::Result<()>> {
         if refused.in_body {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refused.reason.text())));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refused.reason)));
         }
         // An end while a request is in flight would be that request's end.
         if !self.connection.is_quiet() && matches!(self.closing, Closing::Open) {

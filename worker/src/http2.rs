@@ -1,6 +1,7 @@
 //! One connection that speaks HTTP/2. Its requests are tasks of their own, served at the same time.
 
 mod requests;
+mod response;
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -20,8 +21,10 @@ use rustcorn_config::Settings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
-use crate::count::{BoxError, CountedBody, Handling, chain};
+use crate::body::Body as RequestBody;
+use crate::count::{BoxError, chain};
 pub(crate) use requests::{Judged, Multiple};
+pub(crate) use response::{Answering, Held, Pieces};
 
 use crate::io::Stream;
 use crate::log;
@@ -63,6 +66,15 @@ impl Http2Options {
         }
     }
 
+    const fn connection_window(&self) -> u32 {
+        if self.initial_window_size > CONNECTION_WINDOW { self.initial_window_size } else { CONNECTION_WINDOW }
+    }
+
+    /// How many bodies may fill their windows so that the connection's has still room for another one.
+    pub(crate) const fn unread(&self) -> usize {
+        (self.connection_window() / self.initial_window_size) as usize - 1
+    }
+
     /// HTTP/2 as all connections speak it. CONTINUATION frames are bounded by the size of the header list.
     pub(crate) fn builder<X: Clone>(&self, executor: X) -> Builder<X> {
         let mut builder = Builder::new(executor);
@@ -70,7 +82,7 @@ impl Http2Options {
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.max_concurrent_streams)
             .initial_stream_window_size(self.initial_window_size)
-            .initial_connection_window_size(self.initial_window_size.max(CONNECTION_WINDOW))
+            .initial_connection_window_size(self.connection_window())
             .max_frame_size(self.max_frame_size)
             .max_header_list_size(self.max_header_list_size)
             .max_pending_accept_reset_streams(RESET_UNSEEN)
@@ -86,7 +98,7 @@ pin_project! {
     /// The task of one connection.
     pub(crate) struct Serving2<S, X>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
         Judged<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
@@ -97,16 +109,16 @@ pin_project! {
 
 impl<S, B, X> Serving2<S, X>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
+    X: Http2ServerConnExec<Answering<S>, Pieces<B>>,
 {
     /// Serves the plain bytes of a connection.
-    pub(crate) fn new(protocol: &Builder<X>, stream: Stream, service: S) -> Self {
+    pub(crate) fn new(protocol: &Builder<X>, unread: usize, stream: Stream, service: S) -> Self {
         let connection = Arc::clone(stream.connection());
-        let first = connection.http2.set(Multiplexed::default()).is_ok();
+        let first = connection.http2.set(Multiplexed::new(unread)).is_ok();
         debug_assert!(first, "a connection learns once what it speaks");
         let judged = Judged::new(service, &connection);
         Self { http: protocol.serve_connection(TokioIo::new(Progress(stream)), judged), connection }
@@ -115,11 +127,11 @@ where
 
 impl<S, B, X> Future for Serving2<S, X>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
+    X: Http2ServerConnExec<Answering<S>, Pieces<B>>,
 {
     type Output = ();
 

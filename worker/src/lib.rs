@@ -14,6 +14,7 @@
 //! | `guard`, `guarded` | what hyper may read: strict framing and header policy, of HTTP/2 too, and refusals |
 //! | `policy`, `conduct`, `client` | what the settings say about requests; what is known of a connection; who sent a request |
 //! | `pace` | how slowly bodies and responses may go |
+//! | `body` | the body of a request, as the application gets it |
 //! | `count` | requests on their way through the application, counted; its failures contained |
 //! | `registry` | open connections and their time limits |
 //! | `shared` | what all of these share |
@@ -29,6 +30,7 @@
 
 mod accept;
 mod access;
+mod body;
 mod boot;
 mod client;
 mod conduct;
@@ -63,6 +65,7 @@ mod testing;
 mod timers;
 mod wishes;
 
+pub use body::{Body, BodyError};
 pub use boot::{run_local, run_threaded};
 pub use client::Client;
 pub use context::Context;

@@ -80,6 +80,15 @@ pub(crate) fn connection_ended(why: &str, span: Option<&SpanContext>, peer: Opti
     Record { level: Level::Debug, message: &message, origin: None, fields: &fields }.say();
 }
 
+/// A line about a request of HTTP/2 that was ended in the middle of its response.
+pub(crate) fn stream_ended(why: &str, peer: Option<&Peer>) {
+    if log::level() <= Level::Debug {
+        let fields: Vec<Field> = request::sender(peer, None).into_iter().collect();
+        Record { level: Level::Debug, message: &format_args!("Stream ended: {why}"), origin: None, fields: &fields }
+            .say();
+    }
+}
+
 /// The Google Cloud project that traces are in. Asked once a process.
 pub(crate) fn traces_are_in(project: Option<String>) {
     if let Some(project) = project.filter(|project| !project.is_empty()) {

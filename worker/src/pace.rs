@@ -44,6 +44,16 @@ impl Pace {
         self.late.load(Relaxed)
     }
 
+    /// Whether somebody waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waits.load(Relaxed)
+    }
+
+    /// Whether the sweep has found the client late.
+    pub(crate) fn is_said_late(&self) -> bool {
+        self.late.load(Relaxed)
+    }
+
     /// Nobody waits any more.
     pub(crate) fn rests(&self) {
         self.waits.store(false, Relaxed);

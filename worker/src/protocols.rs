@@ -16,7 +16,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use pin_project_lite::pin_project;
@@ -26,12 +25,14 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
-use crate::count::{BoxError, Counted, CountedBody, Handling};
+use crate::body::Body as RequestBody;
+use crate::count::{BoxError, Counted};
 use crate::guard::Rules;
-use crate::http2::{Http2Options, Judged, Multiple, Serving2};
+use crate::http2::{Answering, Http2Options, Judged, Pieces, Serving2};
 use crate::io::{Socket, Stream};
 use crate::preamble::{Begun, Preamble};
 use crate::registry::{Connection, Phase, Registered};
+use crate::run::Runs;
 use crate::secure::{Handshake, Shaken};
 use crate::serve::{Serving, protocol};
 use crate::shared::Shared;
@@ -41,9 +42,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Runs the tasks of connections and of HTTP/2's requests.
 pub(crate) trait Spawns<S, B>:
-    Executor<Serving<S>> + Executor<Negotiated<S, Self>> + Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>
+    Runs<Serving<S>> + Runs<Negotiated<S, Self>> + Http2ServerConnExec<Answering<S>, Pieces<B>>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -52,11 +53,11 @@ where
 
 impl<S, B, X> Spawns<S, B> for X
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Executor<Serving<S>> + Executor<Negotiated<S, X>> + Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
+    X: Runs<Serving<S>> + Runs<Negotiated<S, X>> + Http2ServerConnExec<Answering<S>, Pieces<B>>,
 {
 }
 
@@ -64,6 +65,8 @@ where
 pub(crate) struct Protocols<X> {
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<X>,
+    /// See [`Http2Options::unread`].
+    pub(crate) unread: usize,
     pub(crate) tls: Option<TlsAcceptor>,
     /// HTTP/1 may be spoken over TLS without having been agreed to.
     pub(crate) unagreed: bool,
@@ -83,9 +86,11 @@ impl<X: Clone> Protocols<X> {
         executor: X,
     ) -> Result<Arc<Self>, String> {
         let tls = tls.map(|material| server_config(settings, material)).transpose()?;
+        let http2 = Http2Options::of(settings);
         Ok(Arc::new(Self {
             http1: protocol(rules),
-            http2: Http2Options::of(settings).builder(executor),
+            http2: http2.builder(executor),
+            unread: http2.unread(),
             tls: tls.map(|config| Arc::new(config).into()),
             unagreed: settings.http_protocols.contains(&Protocol::H1),
             cleartext: settings.http2_cleartext != "off",
@@ -101,6 +106,7 @@ impl Protocols<crate::run::Local> {
         Arc::new(Self {
             http1: protocol(&Rules::new(&Settings::defaults())),
             http2: options.builder(crate::run::Local),
+            unread: options.unread(),
             tls: None,
             unagreed: true,
             cleartext: http2.is_some(),
@@ -112,7 +118,7 @@ impl<X> Protocols<X> {
     /// Puts an accepted socket on the books and serves it.
     pub(crate) fn serve<S, B>(self: &Arc<Self>, executor: &X, shared: &Arc<Shared>, socket: Socket, service: S)
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
         S::Error: Into<BoxError>,
         B: Body + 'static,
         B::Error: Into<BoxError>,
@@ -126,10 +132,10 @@ impl<X> Protocols<X> {
             self.after_preamble(socket, registered)
         };
         if let Step::Known(stream, Protocol::H1) = step {
-            return executor.execute(Serving::new(&self.http1, stream, service));
+            return executor.run(Serving::new(&self.http1, stream, service));
         }
         let opening = Opening { step: Some(step), service, protocols: Arc::clone(self), connection };
-        executor.execute(Negotiated::Opening { opening: Some(opening) });
+        executor.run(Negotiated::Opening { opening: Some(opening) });
     }
 
     /// How it goes on above the PROXY protocol.
@@ -280,7 +286,7 @@ pin_project! {
     #[project = NegotiatedNow]
     pub(crate) enum Negotiated<S, X>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
         Counted<S>: hyper::service::HttpService<Incoming>,
         Judged<S>: hyper::service::HttpService<Incoming>,
     {
@@ -292,11 +298,11 @@ pin_project! {
 
 impl<S, B, X> Future for Negotiated<S, X>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
-    X: Http2ServerConnExec<Handling<Multiple<S>>, CountedBody<B>>,
+    X: Http2ServerConnExec<Answering<S>, Pieces<B>>,
 {
     type Output = ();
 
@@ -311,7 +317,9 @@ where
                 let (protocols, service) = (&opening.protocols, opening.service);
                 match protocol {
                     Protocol::H1 => Self::Http1 { serving: Serving::new(&protocols.http1, stream, service) },
-                    Protocol::H2 => Self::Http2 { serving: Serving2::new(&protocols.http2, stream, service) },
+                    Protocol::H2 => {
+                        Self::Http2 { serving: Serving2::new(&protocols.http2, protocols.unread, stream, service) }
+                    }
                 }
             }
         };

@@ -7,6 +7,7 @@
 mod multiplexed;
 mod peer;
 mod phase;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -19,6 +20,7 @@ use rustcorn_sys::Monotonic;
 pub(crate) use multiplexed::Multiplexed;
 pub(crate) use peer::Peer;
 pub(crate) use phase::Phase;
+pub(crate) use waiting::Waiting;
 
 use phase::Word;
 
@@ -170,6 +172,9 @@ impl Connection {
     fn check(&self, now: Monotonic, limits: &Limits) {
         if self.expires.is_some_and(|end| now >= end) && !self.expired.swap(true, Relaxed) {
             self.wake_http2();
+        }
+        if let Some(http2) = self.http2.get() {
+            http2.check(now, limits, self.unsent.load(Relaxed));
         }
         if self.unsent.load(Relaxed) {
             if self.phase() != Phase::Upgraded && self.conduct.response.is_late(now, limits.write) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use rustcorn_scoreboard::State;
 use rustcorn_sys::Monotonic;
@@ -18,8 +17,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tower_service::Service;
 
 use crate::accept::Acceptors;
+use crate::body::Body as RequestBody;
 use crate::count::BoxError;
 use crate::drain::{Drain, Order, Times};
+use crate::http2::Held;
 use crate::io::Socket;
 use crate::protocols::{Protocols, Spawns};
 use crate::shared::Shared;
@@ -77,7 +78,7 @@ struct Leaving {
 
 impl<S, B, X, W> Core<S, X, W>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -199,13 +200,24 @@ where
     }
 }
 
+/// Runs the tasks of a worker. Those of HTTP/2's requests are hyper's, which has [`Executor`] for them.
+pub(crate) trait Runs<F> {
+    fn run(&self, task: F);
+}
+
 /// Runs a future on this thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local;
 
+impl<F: Future<Output = ()> + 'static> Runs<F> for Local {
+    fn run(&self, task: F) {
+        drop(tokio::task::spawn_local(task)); // it goes on without its handle
+    }
+}
+
 impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
-    fn execute(&self, future: F) {
-        drop(tokio::task::spawn_local(future)); // the task goes on without its handle
+    fn execute(&self, stream: F) {
+        self.run(Held::new(stream));
     }
 }
 
@@ -213,9 +225,15 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Threaded;
 
+impl<F: Future<Output = ()> + Send + 'static> Runs<F> for Threaded {
+    fn run(&self, task: F) {
+        drop(tokio::spawn(task)); // as above
+    }
+}
+
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Threaded {
-    fn execute(&self, future: F) {
-        drop(tokio::spawn(future)); // as above
+    fn execute(&self, stream: F) {
+        self.run(Held::new(stream));
     }
 }
 

@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use rustcorn_sys::Monotonic;
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::{BoxError, Counted, chain};
 use crate::guard::Rules;
 use crate::guarded::Guarded;
@@ -43,7 +44,7 @@ pin_project! {
     /// The task of one connection.
     pub(crate) struct Serving<S>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
         Counted<S>: hyper::service::HttpService<Incoming>,
     {
         #[pin]
@@ -54,7 +55,7 @@ pin_project! {
 
 impl<S, B> Serving<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,
@@ -70,7 +71,7 @@ where
 
 impl<S, B> Future for Serving<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body + 'static,
     B::Error: Into<BoxError>,

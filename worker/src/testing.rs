@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hyper::rt::Executor;
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::{Board, Counts, Threads, Vitals, Writer};
 use tokio::runtime::Builder;
@@ -23,7 +22,7 @@ use crate::drain::Times;
 use crate::http2::Http2Options;
 use crate::policy::Policy;
 use crate::protocols::Protocols;
-use crate::run::{Core, Ended, Local, Plan, Timer};
+use crate::run::{Core, Ended, Local, Plan, Runs, Timer};
 use crate::shared::{Shared, Waits};
 use crate::timers::{beat_and_sweep, tick};
 use crate::wishes::{Wish, Wishes};
@@ -46,9 +45,13 @@ pub(crate) fn seat(keepalive: Duration, header_timeout: Duration) -> (Board, Arc
 }
 
 pub(crate) fn seat_with(waits: Waits) -> (Board, Arc<Shared>) {
+    seat_for(waits, &Settings::defaults())
+}
+
+fn seat_for(waits: Waits, settings: &Settings) -> (Board, Arc<Shared>) {
     let board = Board::create().unwrap();
     let writer = Writer::attach(board.fd().try_clone_to_owned().unwrap(), 0, Threads::One).unwrap();
-    (board, Shared::new(writer, Policy::new(&Settings::defaults()), waits))
+    (board, Shared::new(writer, Policy::new(settings), waits))
 }
 
 /// What a test wants to be different.
@@ -59,6 +62,10 @@ pub(crate) struct Options {
     pub(crate) connection_age: Duration,
     pub(crate) http2: Option<Http2Options>,
     pub(crate) worker_connections: usize,
+    pub(crate) max_body_size: u64,
+    /// With its least rate.
+    pub(crate) body_timeout: (Duration, u64),
+    pub(crate) write_timeout: Duration,
     pub(crate) times: Times,
 }
 
@@ -70,6 +77,9 @@ impl Default for Options {
             connection_age: Duration::ZERO,
             http2: None,
             worker_connections: 100,
+            max_body_size: 0,
+            body_timeout: (Duration::ZERO, 0),
+            write_timeout: Duration::ZERO,
             times: Times { graceful_timeout: PATIENCE * 2, drain_delay: Duration::ZERO, handover: Duration::ZERO },
         }
     }
@@ -107,9 +117,12 @@ impl Server {
     pub(crate) fn start_with(options: Options, prepare: impl FnOnce(&Arc<Shared>)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let Options { keepalive, header_timeout: header, connection_age, .. } = options;
-        let waits = Waits { keepalive, header, connection_age, ..Waits::default() };
-        let (board, shared) = seat_with(waits);
+        let Options { keepalive, header_timeout: header, connection_age, write_timeout: write, .. } = options;
+        let (body, body_rate) = options.body_timeout;
+        let waits = Waits { keepalive, header, connection_age, body, body_rate, write, ..Waits::default() };
+        let mut settings = Settings::defaults();
+        settings.max_body_size = options.max_body_size;
+        let (board, shared) = seat_for(waits, &settings);
         prepare(&shared);
         let (wishes, receiver) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
@@ -118,7 +131,7 @@ impl Server {
             let runtime = Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
             let serve = async move {
                 let timer: Timer = Box::pin(beat_and_sweep(Arc::clone(&shared), tick(&waits.all())));
-                Local.execute(timer);
+                Local.run(timer);
                 let core = Core {
                     shared,
                     acceptors: Acceptors::new(vec![Listener::new(ours).unwrap()], None),

@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
 use rustcorn_config::{App, Problem, Problems};
 use rustcorn_sys::beneath::Root;
 use serde::Deserialize;
@@ -138,7 +137,7 @@ pub(super) struct Files {
     fallback: Option<Inside>,
 }
 
-impl Service<Request<Incoming>> for Files {
+impl Service<Request<crate::Body>> for Files {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer;
@@ -147,7 +146,7 @@ impl Service<Request<Incoming>> for Files {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Answer {
+    fn call(&mut self, request: Request<crate::Body>) -> Answer {
         let (mut head, _) = request.into_parts(); // a body would be none of ours
         // `//host/` is a path here and another host for the client of a redirect that repeats it.
         if head.uri.path().starts_with("//") {

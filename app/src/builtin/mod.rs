@@ -52,12 +52,12 @@ fn launch(app: &App) -> Result<Launch, Problems> {
     match app.spec()? {
         AppSpec::Handler(name) if name == HELLO => {
             hello::Config::read(app)?;
-            Ok(Launch { name, program: Program::ThisImage })
+            Ok(Launch { name, program: Program::ThisImage, foreign: None })
         }
         #[cfg(feature = "static")]
         AppSpec::Handler(name) if name == STATIC => {
             files::Config::read(app)?;
-            Ok(Launch { name, program: Program::ThisImage })
+            Ok(Launch { name, program: Program::ThisImage, foreign: None })
         }
         #[cfg(not(feature = "static"))]
         AppSpec::Handler(name) if name == STATIC => {
@@ -65,7 +65,8 @@ fn launch(app: &App) -> Result<Launch, Problems> {
             Err(app.problem("handler", text).into())
         }
         AppSpec::Handler(name) => Err(app.problem("handler", &unknown("handler", &name, &ALL)).into()),
-        AppSpec::Command(words) => Ok(launch_command(words)),
+        AppSpec::Command(words) => Ok(launch_command(words, None)),
+        AppSpec::Foreign { command, ready } => Ok(launch_command(command, Some(ready))),
         AppSpec::Own => Err(app.undecided().into()),
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{HELLO, complaint, load};
-use crate::{AppSpec, Settings, unknown};
+use super::{HELLO, complaint, complaints, load};
+use crate::{AppSpec, ForeignReady, Settings, unknown};
 
 #[derive(Deserialize, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +67,33 @@ fn not_one_thing_to_run() {
             "app.toml:2: app.command: not a list of words; write command = [\"PROGRAM\", \"ARGUMENT\", …]"
         );
     }
+}
+
+#[test]
+fn a_foreign_program() {
+    let spec = |foreign: &str| load(&format!("[app]\ncommand = [\"./a\"]\nforeign = {foreign}\n"), &[], "").app;
+    let foreign = |ready| AppSpec::Foreign { command: vec!["./a".to_owned()], ready };
+    assert_eq!(spec("\"exec\""), foreign(ForeignReady::Exec));
+    assert_eq!(spec("\"notify\""), foreign(ForeignReady::Notify));
+    assert_eq!(
+        complaint("[app]\ncommand = [\"./a\"]\nforeign = true\n"),
+        "app.toml:3: app.foreign: not \"exec\" (it is ready once it runs) or \"notify\" (it says when, by sd_notify(3))"
+    );
+    assert_eq!(
+        complaint(format!("{HELLO}foreign = \"exec\"\n")),
+        "app.toml:3: app.foreign: only a program started by command can be foreign; remove the key"
+    );
+}
+
+#[test]
+fn what_a_foreign_program_would_not_keep() {
+    let set = "certfile = \"a.pem\"\nreuse_port = true\nmax_requests = 5\n";
+    let app = "[app]\ncommand = [\"./a\"]\nforeign = \"exec\"\nchaos = 1\n";
+    let said = complaints(format!("{set}{app}"), &[], "");
+    let keys =
+        ["app.toml:1: certfile: ", "app.toml:2: reuse_port: ", "app.toml:3: max_requests: ", "app.toml:7: app.chaos: "];
+    assert!(keys.iter().all(|key| said.iter().any(|line| line.starts_with(key))), "{said:?}");
+    assert_eq!(said.len(), keys.len(), "{said:?}");
 }
 
 #[test]

@@ -18,7 +18,6 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE}
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustcorn::BoxError;
 use serde::Deserialize;
@@ -32,6 +31,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tower_service::Service;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Tests write another digit into a copy of this file.
+const VERSION: &str = "rustcorn-e2e-version-1";
 
 /// Keys of `[app]`.
 #[derive(Debug, Deserialize)]
@@ -122,7 +124,7 @@ struct Misbehaving(Rc<Inner>);
 
 type Answer = Response<Either<Full<Bytes>, Ticks>>;
 
-impl Service<Request<Incoming>> for Misbehaving {
+impl Service<Request<rustcorn::Body>> for Misbehaving {
     type Response = Answer;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
@@ -131,16 +133,17 @@ impl Service<Request<Incoming>> for Misbehaving {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<rustcorn::Body>) -> Self::Future {
         let inner = Rc::clone(&self.0);
         Box::pin(async move { Ok(inner.answer(request).await) })
     }
 }
 
 impl Inner {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<rustcorn::Body>) -> Answer {
         match request.uri().path() {
             "/" => text("Misbehaving on request\n"),
+            "/version" => text(VERSION),
             "/pid" => text(&std::process::id().to_string()),
             "/slot" => text(&self.ctx.slot().to_string()),
             "/generation" => text(&self.ctx.generation().to_string()),
@@ -213,7 +216,7 @@ impl Inner {
     }
 
     /// Sends back what it gets, until the client has enough or the worker drains.
-    fn websocket(&self, mut request: Request<Incoming>) -> Answer {
+    fn websocket(&self, mut request: Request<rustcorn::Body>) -> Answer {
         let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes())) else {
             return status(StatusCode::BAD_REQUEST, "no websocket\n");
         };

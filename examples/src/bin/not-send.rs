@@ -1,6 +1,6 @@
 //! State that is not `Send`: a worker is one thread, so an `Rc` does, without a lock and without an atomic operation.
 //!
-//! The service is a function (`tower::service_fn`) on hyper's own types; no framework is needed.
+//! The service is a function (`tower::service_fn`) on plain `http` types; no framework is needed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use rustcorn::Body;
 
 /// How often each path was asked for, in this worker.
 type Visits = Rc<RefCell<BTreeMap<String, u64>>>;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     })
 }
 
-async fn answer(visits: Visits, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(visits: Visits, request: Request<Body>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
     // Never held across an await: another request of this thread may want it meanwhile.
     let count = {

@@ -97,6 +97,15 @@ pub struct Plan {
     pub limits: Limits,
     /// Who ends an upgrade.
     pub handover: Handover,
+    /// The workers know nothing of rustcorn.
+    pub foreign: Option<Foreign>,
+}
+
+/// Workers that are told nothing but by signals, and show no sign of life: they cannot be seen to hang, so `timeout` has to be zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Foreign {
+    /// Time after which one that runs counts as ready; `None`: it says so itself.
+    pub settles: Option<Duration>,
 }
 
 /// The most workers TTIN can ask for, the same as the `workers` setting allows.
@@ -187,7 +196,7 @@ impl Fleet {
             Event::HeirGone(fate, reason) => self.heir_gone(&fate, reason, &mut todo),
             Event::ParentGone => self.promoted(&mut todo),
             Event::FilesChanged(files) => self.files_changed(files, &mut todo),
-            Event::Tick => {}
+            Event::Tick => self.look_who_settled(now, &mut todo),
         }
         if is_news_only {
             return todo;
@@ -196,6 +205,7 @@ impl Fleet {
             worker.enforce_deadline(now, *id, &mut todo);
         }
         self.enforce_upgrade_deadline(now, &mut todo);
+        self.pass_on_stop(now, &mut todo);
         self.look_at_limits(now, &mut todo);
         self.converge(now, &mut todo);
         self.answer_the_patient(&mut todo);
@@ -206,9 +216,9 @@ impl Fleet {
     /// When the next round is due at the latest: [`Event::Beats`] first, [`Event::Tick`] last.
     #[must_use]
     pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
-        let workers = self.workers.values().filter_map(Worker::deadline).chain(self.lineage.deadline());
-        if self.stop.is_some() {
-            return workers.min();
+        let workers = self.workers.values().filter_map(Worker::next_due).chain(self.lineage.deadline());
+        if let Some(stop) = &self.stop {
+            return workers.chain(stop.next_due()).min();
         }
         let lifetimes = self.workers.values().filter_map(Worker::expiry);
         workers.chain(lifetimes).chain(self.seats.next_due(now)).chain(self.next_sample).min()
@@ -245,6 +255,9 @@ impl Fleet {
             return; // told to leave while it booted
         }
         worker.become_ready(now, id.life);
+        if worker.foreign {
+            todo.push(Action::ShowReady(id));
+        }
         if let Some(pid) = worker.pid {
             todo.push(Action::Say(Notice::WorkerReady { slot: id.slot, pid, generation: id.generation }));
         }
@@ -253,6 +266,14 @@ impl Fleet {
         }
         self.seats.ready(id.slot, now);
         self.canary_ready(id, todo);
+    }
+
+    /// The last event of a round, so that the end of one that has just settled is known already.
+    fn look_who_settled(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
+        let settled = self.workers.iter().filter(|(_, worker)| worker.has_settled(now)).map(|(id, _)| *id);
+        for id in settled.collect::<Vec<_>>() {
+            self.ready(now, id, todo);
+        }
     }
 
     fn exited(&mut self, now: Monotonic, id: WorkerId, fate: &Fate, reason: Option<String>, todo: &mut Vec<Action>) {

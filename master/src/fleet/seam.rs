@@ -53,6 +53,8 @@ pub enum Event {
 pub enum Action {
     /// Start this worker; answer with [`Event::Spawned`], or with [`Event::Exited`] if that is impossible.
     Spawn(WorkerId),
+    /// This foreign worker counts as ready: let readers of the scoreboard know, which it does not write itself.
+    ShowReady(WorkerId),
     /// Send a signal.
     Signal(WorkerId, Sig),
     /// Read and check the configuration, bind added sockets, open the image, all for this new generation and without effect

@@ -84,7 +84,12 @@ struct Os {
 
 impl Os {
     fn new(rng: &mut Rng, may_stop: bool) -> Self {
-        let plan = random_plan(rng, may_stop);
+        let foreign = match rng.below(4) {
+            0 => Some(Foreign { settles: None }),
+            1 => Some(Foreign { settles: Some(Duration::from_millis(500)) }),
+            _ => None,
+        };
+        let plan = random_plan(rng, may_stop, foreign);
         let birth = Birth {
             generation: Generation(1),
             has_parent: rng.chance(20),
@@ -159,8 +164,11 @@ impl Os {
                 assert!(!self.stopping && self.loading.is_none());
                 self.loading = Some(generation);
                 self.open.push(generation);
-                let outcome =
-                    if rng.chance(30) { Err("broken file".into()) } else { Ok(random_plan(rng, self.may_stop)) };
+                let outcome = if rng.chance(30) {
+                    Err("broken file".into())
+                } else {
+                    Ok(random_plan(rng, self.may_stop, self.plan.foreign))
+                };
                 self.next_plan = outcome.clone().ok();
                 self.owed.push(Event::Loaded(outcome));
             }
@@ -211,6 +219,11 @@ impl Os {
                     self.heir = Heir::Leaving;
                 }
             }
+            Action::ShowReady(id) => {
+                let process = self.processes.get_mut(&id).expect("it lives");
+                assert!(self.plan.foreign.is_some() && matches!(process, Process::Booting | Process::Ready));
+                *process = Process::Ready;
+            }
             Action::TellParent(_) => assert!(self.birth.has_parent),
             Action::Promote => assert!(!self.birth.has_parent),
             Action::Notify(_) => assert!(!self.birth.has_parent, "the service manager listens to the oldest alone"),
@@ -251,6 +264,7 @@ impl Os {
 
     fn signal(&mut self, id: WorkerId, sig: Sig) {
         let (ready, wanted) = (self.count(Process::Ready), self.wanted());
+        assert!(self.plan.foreign.is_none() || !matches!(sig, Sig::Quit | Sig::Abrt), "a foreign one would dump core");
         let process = self.processes.get_mut(&id).unwrap_or_else(|| panic!("{sig} for {id:?}, which is gone"));
         match sig {
             Sig::Term | Sig::Quit => {
@@ -442,18 +456,19 @@ impl Os {
     }
 }
 
-fn random_plan(rng: &mut Rng, may_leave: bool) -> Plan {
+fn random_plan(rng: &mut Rng, may_leave: bool, foreign: Option<Foreign>) -> Plan {
     Plan {
         handover: if may_leave && rng.chance(50) { Handover::Auto } else { Handover::Manual },
         workers: 1 + usize::try_from(rng.below(6)).unwrap(),
         max_surge: 1 + usize::try_from(rng.below(3)).unwrap(),
-        timeout: Duration::from_secs(30 * rng.below(2)),
+        timeout: if foreign.is_some() { Duration::ZERO } else { Duration::from_secs(30 * rng.below(2)) },
         graceful_timeout: Duration::from_secs(rng.below(40)),
         drain_delay: Duration::from_secs(rng.below(10)),
         flush_timeout: Duration::from_secs(rng.below(4)),
         boot_timeout: Duration::from_secs(1 + rng.below(60)),
         restart_backoff: Duration::from_millis(100 * rng.below(2)),
         limits: Limits { max_rss: rng.below(2), worker_lifetime: Duration::from_secs(60 * rng.below(3)) },
+        foreign,
     }
 }
 

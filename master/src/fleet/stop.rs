@@ -15,6 +15,15 @@ pub(super) struct Stop {
     manner: Manner,
     /// What a first start failed of.
     failure: Option<BootFailure>,
+    /// When foreign workers hear of it: others go on accepting by themselves for `drain_delay`.
+    passed_on: Option<Monotonic>,
+}
+
+impl Stop {
+    /// When something is to be done.
+    pub(super) const fn next_due(&self) -> Option<Monotonic> {
+        self.passed_on
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,8 +65,23 @@ impl Fleet {
         };
         self.begin(manner, None, todo);
         todo.push(Action::SetPhase(phase)); // before the signals: it says what they mean
+        let start = now + delay;
         for id in self.ids() {
-            self.drain(now + delay, id, todo);
+            match (self.workers.get_mut(&id), &mut self.stop) {
+                (Some(worker), Some(stop)) if worker.foreign && !delay.is_zero() => {
+                    worker.drain(start);
+                    stop.passed_on = Some(start);
+                }
+                _ => self.drain(start, id, todo),
+            }
+        }
+    }
+
+    /// The delay of an announced stop is over for those who know of none.
+    pub(super) fn pass_on_stop(&mut self, now: Monotonic, todo: &mut Vec<Action>) {
+        if self.stop.as_mut().and_then(|stop| stop.passed_on.take_if(|due| now >= *due)).is_some() {
+            let foreign = self.workers.iter().filter(|(_, worker)| worker.foreign);
+            todo.extend(foreign.map(|(id, _)| Action::Signal(*id, Sig::Term)));
         }
     }
 
@@ -73,8 +97,8 @@ impl Fleet {
         self.close_listeners(todo);
         for id in self.ids() {
             if let Some(worker) = self.workers.get_mut(&id) {
-                // One that boots may not handle QUIT yet, and its default action would dump core.
-                let sig = if worker.is_booting() { Sig::Term } else { Sig::Quit };
+                // One that boots may not handle QUIT yet, a foreign one never, and its default action would dump core.
+                let sig = if worker.is_booting() || worker.foreign { Sig::Term } else { Sig::Quit };
                 worker.quit(now);
                 todo.push(Action::Signal(id, sig));
             }
@@ -98,7 +122,7 @@ impl Fleet {
         }
         self.disappoint_the_patient(todo);
         let failure = failure.or_else(|| self.stop.take().and_then(|stop| stop.failure));
-        self.stop = Some(Stop { manner, failure });
+        self.stop = Some(Stop { manner, failure, passed_on: None });
     }
 
     /// The last worker has left: so does the master. If a stop was for both masters, the older one is the last, so that there is one

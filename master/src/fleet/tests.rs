@@ -10,6 +10,7 @@ use rustcorn_sys::{Monotonic, Pid};
 
 use super::*;
 
+mod foreign;
 mod upgrade;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +28,7 @@ fn plan(workers: usize) -> Plan {
         restart_backoff: Duration::from_millis(100),
         limits: Limits::default(),
         handover: Handover::Manual,
+        foreign: None,
     }
 }
 

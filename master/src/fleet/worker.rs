@@ -74,6 +74,9 @@ pub(super) struct Worker {
     pub(super) oversize: u32,
     /// It is to be replaced, and serves until then.
     pub(super) due: bool,
+    pub(super) foreign: bool,
+    /// When it counts as ready, if it does not say so.
+    settles: Option<Monotonic>,
 }
 
 impl Worker {
@@ -88,6 +91,8 @@ impl Worker {
             expires: None,
             oversize: 0,
             due: false,
+            foreign: plan.foreign.is_some(),
+            settles: plan.foreign.and_then(|foreign| foreign.settles).map(|settles| now + settles),
         }
     }
 
@@ -99,6 +104,11 @@ impl Worker {
 
     pub(super) const fn is_booting(&self) -> bool {
         matches!(self.life, Life::Booting { .. })
+    }
+
+    /// It runs, for so long that it must be serving.
+    pub(super) fn has_settled(&self, now: Monotonic) -> bool {
+        self.is_booting() && self.pid.is_some() && self.settles.is_some_and(|settles| now >= settles)
     }
 
     pub(super) const fn is_ready(&self) -> bool {
@@ -153,6 +163,12 @@ impl Worker {
             Life::Ready { beat } => (!self.timeout.is_zero()).then_some(beat + self.timeout),
             Life::Killed { .. } => None,
         }
+    }
+
+    /// When something is to be done about it.
+    pub(super) fn next_due(&self) -> Option<Monotonic> {
+        let settles = self.settles.filter(|_| self.is_booting());
+        self.deadline().into_iter().chain(settles).min()
     }
 
     pub(super) fn enforce_deadline(&mut self, now: Monotonic, id: WorkerId, todo: &mut Vec<Action>) {

@@ -14,7 +14,7 @@ use rustcorn_sys::{Monotonic, Pid};
 use super::environment::environment;
 use super::generation::{Resources, c_string};
 use super::oom::Oom;
-use super::process::{Gift, Nursery, Process, Word};
+use super::process::{Gift, Handoff, Nursery, Process, Word};
 use crate::admin::{Action, Admin, Event};
 use crate::fleet::Fate;
 use crate::listeners::without_number;
@@ -117,18 +117,20 @@ fn spawn(resources: &Resources, board: &Board, nursery: &Nursery) -> io::Result<
         image: &image,
         args: &[c_string(format!("rustcorn: admin [{}]", resources.title()).as_bytes())],
         listeners: resources.admin.as_slice(),
-        who: "role=admin".to_owned(),
-        fds: &[("scoreboard", scoreboard.as_fd())],
+        handoff: Some(Handoff {
+            who: "role=admin".to_owned(),
+            fds: &[("scoreboard", scoreboard.as_fd())],
+            // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
+            what: format!(
+                " min_ready={min_ready_workers} loglevel={} log_format={}{syslog} name={}",
+                loglevel.name(),
+                log_format.name(),
+                resources.name
+            ),
+        }),
         log: resources.log.as_fd(),
         capture_output: false,
         access_log: None,
-        // The name last, since it may hold blanks. It is given no settings file: that has the application's secrets.
-        what: format!(
-            " min_ready={min_ready_workers} loglevel={} log_format={}{syslog} name={}",
-            loglevel.name(),
-            log_format.name(),
-            resources.name
-        ),
         kin: Kin::Ward,
         attributes: resources.attributes(),
         env: environment(&BTreeMap::new()), // no more: the application's secrets may be there

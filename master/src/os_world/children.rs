@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustcorn_scoreboard::Board;
+use rustcorn_config::ForeignReady;
+use rustcorn_scoreboard::{Board, State, Threads, Writer};
+use rustcorn_sys::notify::Listener;
 use rustcorn_sys::procfs::resident;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Exit, Kin, reap};
@@ -13,13 +15,17 @@ use rustcorn_sys::{Monotonic, Pid};
 use super::environment::environment;
 use super::generation::{Resources, c_string};
 use super::oom::Oom;
-use super::process::{Gift, Nursery, Process, Word};
+use super::process::{Gift, Handoff, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
 use crate::lanes::{Occupant, Seat};
 
 /// All workers that were spawned and not reaped.
 #[derive(Debug, Default)]
-pub(super) struct Children(BTreeMap<WorkerId, Process>);
+pub(super) struct Children {
+    all: BTreeMap<WorkerId, Process>,
+    /// Where foreign ones tell how they are, once there are any.
+    reception: Option<Listener>,
+}
 
 impl Children {
     pub(super) fn spawn(
@@ -33,31 +39,50 @@ impl Children {
         let seat = resources.lanes.as_ref().map(|lanes| Seat::choose(lanes, &self.occupants(id)));
         let mut fds = vec![("scoreboard", board.fd()), ("settings", resources.handoff.as_fd())];
         fds.extend(seat.iter().map(|seat| ("served", seat.table())));
-        board.take_seat(id.slot.0, Monotonic::now()); // before the worker can count
+        let handoff = Handoff {
+            who: format!("slot={} generation={}", id.slot, id.generation),
+            fds: &fds,
+            what: seat.as_ref().map_or_else(String::new, |seat| lanes(seat, resources)),
+        };
+        let mut env = environment(&resources.settings.raw_env);
+        if resources.foreign == Some(ForeignReady::Notify) {
+            env.push(c_string(format!("NOTIFY_SOCKET={}", self.reception()?.address()).as_bytes()));
+        }
+        let deputy = || Writer::attach(board.fd().try_clone_to_owned()?, id.slot.0, Threads::One);
+        let deputy = resources.foreign.map(|_| deputy()).transpose()?;
         let gift = Gift {
             image: &resources.image,
             args: resources.args.as_deref().unwrap_or(&title),
             listeners: &resources.listeners,
-            who: format!("slot={} generation={}", id.slot, id.generation),
-            fds: &fds,
+            handoff: resources.foreign.is_none().then_some(handoff),
             log: resources.log.as_fd(),
             capture_output: resources.settings.capture_output,
             access_log: resources.access_log.as_ref().map(AsFd::as_fd),
-            what: seat.as_ref().map_or_else(String::new, |seat| lanes(seat, resources)),
             kin: Kin::Ward,
             attributes: resources.attributes(),
-            env: environment(&resources.settings.raw_env),
+            env,
         };
+        board.take_seat(id.slot.0, Monotonic::now()); // before the worker can count
         let mut process = nursery.spawn(&gift).inspect_err(|_| board.fold(id.slot.0))?;
         process.seat = seat;
         let pid = process.child.pid;
-        self.0.insert(id, process);
+        if let Some(deputy) = deputy {
+            deputy.boot(pid, id.generation.0);
+            process.deputy = Some(deputy);
+        }
+        self.all.insert(id, process);
         Ok(pid)
+    }
+
+    pub(super) fn show_ready(&self, id: WorkerId) {
+        if let Some(deputy) = self.all.get(&id).and_then(|process| process.deputy.as_ref()) {
+            deputy.set_state(State::Ready);
+        }
     }
 
     /// Whom a worker that is about to be spawned finds on the lanes.
     fn occupants(&self, newcomer: WorkerId) -> Vec<Occupant> {
-        let here = self.0.iter().filter(|(_, process)| !process.leaving);
+        let here = self.all.iter().filter(|(_, process)| !process.leaving);
         let occupant = |(id, process): (&WorkerId, &Process)| {
             let stays = id.generation == newcomer.generation && !process.spent;
             Some(Occupant { lane: process.seat.as_ref()?.lane(), life: id.life, stays })
@@ -67,7 +92,7 @@ impl Children {
 
     /// Sends a signal. One that has been reaped in the meantime needs none: the news of its end is on its way.
     pub(super) fn signal(&mut self, id: WorkerId, sig: Sig) -> io::Result<()> {
-        let Some(process) = self.0.get_mut(&id) else { return Ok(()) };
+        let Some(process) = self.all.get_mut(&id) else { return Ok(()) };
         if sig != Sig::Usr1 {
             process.leave();
         }
@@ -76,17 +101,47 @@ impl Children {
 
     /// All of them.
     pub(super) fn processes(&mut self) -> impl Iterator<Item = (WorkerId, &mut Process)> {
-        self.0.iter_mut().map(|(id, process)| (*id, process))
+        self.all.iter_mut().map(|(id, process)| (*id, process))
     }
 
     /// What to wait for: ends, and messages.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.values().flat_map(Process::descriptors)
+        self.all.values().flat_map(Process::descriptors).chain(self.reception.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Made when it is needed first, and kept: an older generation may still use it.
+    fn reception(&mut self) -> io::Result<&Listener> {
+        if self.reception.is_none() {
+            self.reception = Some(Listener::bind()?);
+        }
+        Ok(self.reception.as_ref().expect("made above"))
+    }
+
+    /// What foreign workers said, as systemd hears its services: themselves, and helpers in their process group.
+    fn notified(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(Ok(Some(told))) = self.reception.as_ref().map(Listener::next) {
+            let is_of = |process: &Process| [Some(told.by), told.group].contains(&Some(process.child.pid));
+            let Some((id, process)) = self.all.iter_mut().find(|(_, process)| is_of(process)) else { continue };
+            for line in told.state.lines() {
+                match line {
+                    "READY=1" => events.push(Event::Ready(*id)),
+                    "STOPPING=1" => {
+                        process.leave();
+                        events.push(Event::Leaving(*id));
+                    }
+                    _ => {} // for a service manager
+                }
+            }
+        }
+        events
     }
 
     /// Messages that have arrived. Their order among workers does not matter, and none is lost to an exit that follows.
     pub(super) fn messages(&mut self) -> Vec<Event> {
-        self.0.iter_mut().flat_map(|(id, process)| told(*id, process)).collect()
+        let mut events = self.notified();
+        events.extend(self.all.iter_mut().flat_map(|(id, process)| told(*id, process)));
+        events
     }
 
     /// Takes the processes that have ended, with all they said before; those that are no workers go to `other`.
@@ -99,8 +154,8 @@ impl Children {
     ) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some((pid, exit)) = reap()? {
-            let ours = self.0.iter().find(|(_, process)| process.child.pid == pid).map(|(id, _)| *id);
-            let Some((id, mut process)) = ours.and_then(|id| self.0.remove_entry(&id)) else {
+            let ours = self.all.iter().find(|(_, process)| process.child.pid == pid).map(|(id, _)| *id);
+            let Some((id, mut process)) = ours.and_then(|id| self.all.remove_entry(&id)) else {
                 other(pid, exit, oom);
                 continue;
             };
@@ -115,18 +170,18 @@ impl Children {
     /// The last sign of life of each worker.
     pub(super) fn beats(&self, board: &Board) -> Event {
         let beat_of = |id: &WorkerId| board.vitals(id.slot.0).beat.map(|at| (*id, at));
-        Event::Beats(self.0.keys().filter_map(beat_of).collect())
+        Event::Beats(self.all.keys().filter_map(beat_of).collect())
     }
 
     /// How much memory each worker has. One that has just ended has none, and is left out.
     pub(super) fn sizes(&self) -> Event {
         let size_of = |(id, process): (&WorkerId, &Process)| resident(process.child.pid).map(|size| (*id, size));
-        Event::Measured(self.0.iter().filter_map(size_of).collect())
+        Event::Measured(self.all.iter().filter_map(size_of).collect())
     }
 
     /// Workers that were not told to leave.
     pub(super) fn active(&self) -> usize {
-        self.0.values().filter(|process| !process.leaving).count()
+        self.all.values().filter(|process| !process.leaving).count()
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustcorn_config::{App, Invocation, Loaded, Problem, Problems, Settings, Shown};
+use rustcorn_config::{App, ForeignReady, Invocation, Loaded, Problem, Problems, Settings, Shown};
 use rustcorn_sys::directory::Directory;
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::held_socket::HeldSocket;
@@ -20,24 +20,16 @@ use rustcorn_tls::Material;
 
 use super::error_log::LogFile;
 use super::home::{Home, visit};
+use super::program::{Launch, NO_PROC, OwnProgram, Program, look_up, not_found};
 use super::tls;
 use crate::control;
-use crate::fleet::{Handover, Limits, Plan};
+use crate::fleet::{Foreign, Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
 use crate::identity;
 use crate::lanes::Lanes;
 use crate::listeners::{BindError, Listener, Terms, bind_all, without_number};
 use crate::notice::Notice;
 use crate::pidfile::{Pidfile, PidfileError};
-
-/// What the workers of a configuration run. The facade knows, since it knows the handlers.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// Shown in logs and process titles.
-    pub name: String,
-    /// The file.
-    pub program: Program,
-}
 
 /// Why a configuration cannot be served. Displayed as one line for each mistake.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,18 +90,8 @@ impl From<&str> for Refusal {
 const SELF: &str = "/proc/self/exe";
 /// Enough for probes while the admin process is being replaced.
 const ADMIN_BACKLOG: u32 = 128;
-const NO_PROC: &str = "cannot find this program's own file; mount /proc";
-
-/// Which file the workers execute.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Program {
-    /// The very image the master runs, even if its file was replaced meanwhile: for what is built into it.
-    ThisImage,
-    /// The master's own file as it is on disk at the time of a load, so that a reload runs new code.
-    ThisFile,
-    /// A program with its arguments, the first being its name: a path, or a name looked up in `PATH`.
-    Command(Vec<String>),
-}
+/// What runs so long, and tells nobody, will not fail to start any more.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// Decides what to launch for an `[app]` table, or says what is wrong with it. Called for the first start and each reload.
 pub type Resolve = Box<dyn Fn(&App) -> Result<Launch, Problems>>;
@@ -134,6 +116,7 @@ pub(crate) struct Resources {
     /// The image's file, where a reload opens it anew.
     pub(crate) file: Option<PathBuf>,
     pub(crate) name: String,
+    pub(crate) foreign: Option<ForeignReady>,
     /// The program's own arguments; `None`: the title takes their place.
     pub(crate) args: Option<Vec<CString>>,
     /// Who workers are; `None`: who the master is.
@@ -166,27 +149,6 @@ pub(crate) fn name_beside_parent(path: Option<&Path>, has_parent: bool) -> Optio
         name.push(".2");
     }
     Some(name.into())
-}
-
-/// Where the master's own program was when it started. Read once: after an upgrade on disk the link names a deleted file.
-#[derive(Debug)]
-pub(crate) struct OwnProgram(Option<PathBuf>);
-
-impl OwnProgram {
-    /// By the name it was called by, if that leads to the file that runs: the name may go through a link, and who changes the link
-    /// wants another program.
-    pub(crate) fn find(called: &Path) -> Self {
-        let running = std::env::current_exe().ok();
-        let real = running.as_ref().and_then(|path| path.canonicalize().ok());
-        let named = called.to_str().and_then(look_up).and_then(|path| std::path::absolute(path).ok());
-        Self(named.filter(|path| real.is_some() && path.canonicalize().ok() == real).or(running))
-    }
-
-    /// The file that is there now.
-    pub(crate) fn open(&self) -> Result<Image, String> {
-        let path = self.0.as_deref().ok_or(NO_PROC)?;
-        Image::open(path).map_err(|error| format!("cannot run {}: {}", path.display(), without_number(&error)))
-    }
 }
 
 impl Resources {
@@ -248,7 +210,7 @@ impl Resources {
             }
             _ => None,
         };
-        let name = launch.name;
+        let Launch { name, foreign, .. } = launch;
         Ok(Self {
             settings,
             shown,
@@ -262,6 +224,7 @@ impl Resources {
             image,
             file,
             name,
+            foreign,
             args,
             identity,
             directory,
@@ -299,10 +262,12 @@ impl Resources {
 
     pub(crate) fn plan(&self) -> Plan {
         let settings = &self.settings;
+        let settles = |ready| (ready == ForeignReady::Exec).then_some(SETTLES.min(settings.boot_timeout / 2));
         Plan {
             workers: settings.workers,
             max_surge: settings.max_surge,
-            timeout: settings.timeout,
+            // Nobody sees a foreign one hang.
+            timeout: if self.foreign.is_some() { Duration::ZERO } else { settings.timeout },
             graceful_timeout: settings.graceful_timeout,
             drain_delay: settings.drain_delay,
             flush_timeout: if settings.exports_telemetry() { settings.otlp_flush_timeout } else { Duration::ZERO },
@@ -310,6 +275,7 @@ impl Resources {
             restart_backoff: settings.restart_backoff,
             handover: if settings.upgrade == "auto" { Handover::Auto } else { Handover::Manual },
             limits: Limits { max_rss: settings.max_rss, worker_lifetime: settings.worker_lifetime },
+            foreign: self.foreign.map(|ready| Foreign { settles: settles(ready) }),
         }
     }
 
@@ -373,25 +339,6 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), Refusal> {
     let _visit = visit(directory.as_deref(), home.start()).map_err(|error| no_directory(loaded, &error))?;
     Material::load(loaded, None)?;
     Ok(())
-}
-
-/// The file of a command: as it is if it has a slash, else the first executable of that name in `PATH` (execvp(3)).
-fn look_up(word: &str) -> Option<PathBuf> {
-    if word.contains('/') {
-        return Path::new(word).exists().then(|| word.into());
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(word)).find(|file| Image::open(file).is_ok())
-}
-
-fn not_found(word: &str) -> String {
-    if word.contains('/') {
-        format!(
-            "there is no file {word}; build the program first, or write its path as seen from the working directory"
-        )
-    } else {
-        format!("no program {word} in PATH; write its path, such as ./{word}")
-    }
 }
 
 /// A string for exec. A zero byte cannot be in one; TOML and the environment do not let one through.

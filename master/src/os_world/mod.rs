@@ -13,6 +13,7 @@ mod manager;
 mod metrics;
 mod oom;
 mod process;
+mod program;
 mod promotion;
 mod start;
 mod succession;
@@ -44,15 +45,16 @@ use crate::pidfile::Pidfile;
 use admin::AdminSeat;
 use children::Children;
 use dev::Watching;
-use generation::OwnProgram;
+pub use generation::Resolve;
 use generation::{Around, name_beside_parent};
-pub use generation::{Launch, Program, Resolve};
 pub(crate) use generation::{Refusal, Resources, check};
 use home::Home;
 use manager::Manager;
 use metrics::Metrics;
 use oom::Oom;
 use process::Nursery;
+use program::OwnProgram;
+pub use program::{Launch, Program};
 use succession::Succession;
 
 /// How often the master shows that its loop turns, while somebody may be looking.
@@ -186,6 +188,7 @@ impl OsWorld {
                 let result = self.children.signal(id, sig);
                 complain(result, || format!("send {sig} to worker {}", id.slot));
             }
+            Action::ShowReady(id) => self.children.show_ready(id),
             Action::Load(generation) => self.load(generation),
             Action::Commit(generation) => self.commit(generation),
             Action::Discard(generation) => {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use rustcorn_scoreboard::{State, Writer};
 use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
@@ -28,6 +29,8 @@ pub(super) struct Process {
     pub(super) leaving: bool,
     /// It has served as much as it shall.
     pub(super) spent: bool,
+    /// Of a foreign one, which does not write to the scoreboard itself.
+    pub(super) deputy: Option<Writer>,
     /// With `reuse_port`: its lane.
     pub(super) seat: Option<Seat>,
     /// It was sent a SIGKILL.
@@ -54,23 +57,29 @@ pub(super) struct Gift<'a> {
     pub(super) image: &'a Image,
     pub(super) args: &'a [CString],
     pub(super) listeners: &'a [Rc<Listener>],
-    /// The handoff's words before the descriptors.
-    pub(super) who: String,
-    /// Descriptors by the name that the handoff has for them.
-    pub(super) fds: &'a [(&'a str, BorrowedFd<'a>)],
+    /// What it is told besides its listeners; `None`: it would not understand.
+    pub(super) handoff: Option<Handoff<'a>>,
     /// Standard error.
     pub(super) log: BorrowedFd<'a>,
     /// Whether that is standard output, too.
     pub(super) capture_output: bool,
-    /// The file of the access log.
+    /// The file of the access log, for whoever is handed it over.
     pub(super) access_log: Option<BorrowedFd<'a>>,
-    /// The handoff's words after them.
-    pub(super) what: String,
     pub(super) kin: Kin,
     /// In what it differs from the master.
     pub(super) attributes: Attributes<'a>,
     /// Its environment less the handoff.
     pub(super) env: Vec<CString>,
+}
+
+/// What a process built on rustcorn is told.
+pub(super) struct Handoff<'a> {
+    /// Words before the descriptors.
+    pub(super) who: String,
+    /// Descriptors by name.
+    pub(super) fds: &'a [(&'a str, BorrowedFd<'a>)],
+    /// Words after them.
+    pub(super) what: String,
 }
 
 /// They mean something to a master alone, and are sent to all by a terminal or by mistake (USR1 by the master itself, which may
@@ -98,24 +107,28 @@ impl Nursery {
         set_nonblocking(pipe.as_fd())?;
         let mut fds: Vec<BorrowedFd<'_>> = gift.listeners.iter().flat_map(|listener| listener.sockets()).collect();
         let sockets = fds.len();
-        let mut handoff = format!("RUSTCORN_HANDOFF=v=1 {}", gift.who);
-        let (log, taker) = (gift.kin == Kin::Ward).then(|| LogChannel::new(gift.log)).transpose()?.unzip();
-        let (access_log, access_taker) = gift.access_log.map(LogChannel::new).transpose()?.unzip();
-        let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())];
-        let taker = taker.iter().map(|taker| ("log", taker.as_fd()));
-        let access = gift.access_log.zip(access_taker.as_ref());
-        let access = access.iter().flat_map(|(file, taker)| [("access", *file), ("access_log", taker.as_fd())]);
-        for (name, fd) in own.into_iter().chain(taker).chain(access).chain(gift.fds.iter().copied()) {
-            handoff += &format!(" {name}={}", 3 + fds.len());
-            fds.push(fd);
-        }
+        let takes_logs = gift.kin == Kin::Ward && gift.handoff.is_some();
+        let (log, taker) = takes_logs.then(|| LogChannel::new(gift.log)).transpose()?.unzip();
+        let access_file = gift.access_log.filter(|_| takes_logs);
+        let (access_log, access_taker) = access_file.map(LogChannel::new).transpose()?.unzip();
+        let handoff = gift.handoff.as_ref().map(|Handoff { who, fds: given, what }| {
+            let mut words = format!("RUSTCORN_HANDOFF=v=1 {who}");
+            let own = [("lifeline", self.lifeline.as_fd()), ("ready", ready.as_fd())];
+            let taker = taker.iter().map(|taker| ("log", taker.as_fd()));
+            let access = access_file.zip(access_taker.as_ref());
+            let access = access.into_iter().flat_map(|(file, taker)| [("access", file), ("access_log", taker.as_fd())]);
+            for (name, fd) in own.into_iter().chain(taker).chain(access).chain(given.iter().copied()) {
+                words += &format!(" {name}={}", 3 + fds.len());
+                fds.push(fd);
+            }
+            words + what
+        });
         let named =
             |(number, listener): (usize, &Rc<Listener>)| vec![format!("listener-{number}"); listener.sockets().len()];
         let names: Vec<String> = gift.listeners.iter().enumerate().flat_map(named).collect();
-        let own =
-            [format!("LISTEN_FDS={sockets}"), format!("LISTEN_FDNAMES={}", names.join(":")), handoff + &gift.what];
+        let own = [format!("LISTEN_FDS={sockets}"), format!("LISTEN_FDNAMES={}", names.join(":"))];
         let mut env = gift.env.clone();
-        env.extend(own.iter().map(|variable| c_string(variable.as_bytes())));
+        env.extend(own.iter().chain(&handoff).map(|variable| c_string(variable.as_bytes())));
         // Standard error is the log. A daemon has left the terminal, so its children do not begin there either.
         let nowhere = self.daemon.as_ref().map(|daemon| daemon.null());
         let stdout = if gift.capture_output { Some(gift.log) } else { nowhere };
@@ -136,6 +149,7 @@ impl Nursery {
             reason: None,
             leaving: false,
             spent: false,
+            deputy: None,
             seat: None,
             killed: false,
             log,
@@ -155,6 +169,9 @@ impl Process {
         self.leaving = true;
         if let Some(seat) = &self.seat {
             seat.leave();
+        }
+        if let Some(deputy) = &self.deputy {
+            deputy.set_state(State::Draining);
         }
     }
 

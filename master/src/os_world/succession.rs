@@ -14,7 +14,7 @@ use rustcorn_sys::spawn::{Attributes, Exit, Image, Kin};
 use super::OsWorld;
 use super::environment::heirs_environment;
 use super::generation::c_string;
-use super::process::{Gift, Process, Word, fate};
+use super::process::{Gift, Handoff, Process, Word, fate};
 use crate::fleet::{Event, Fate, Generation, Report};
 use crate::heritage::{Heritage, Parent, has_ended};
 use crate::listeners::without_number;
@@ -115,12 +115,14 @@ impl OsWorld {
             image,
             args: &args,
             listeners: &listeners,
-            who: "role=master".to_owned(),
-            fds: &[("heritage", heritage.as_fd())],
+            handoff: Some(Handoff {
+                who: "role=master".to_owned(),
+                fds: &[("heritage", heritage.as_fd())],
+                what: String::new(),
+            }),
             log: self.standard_error.as_fd(),
             capture_output: false,
             access_log: None,
-            what: String::new(),
             kin: Kin::Heir,
             attributes: Attributes { directory: self.home.start(), ..Attributes::default() },
             env: heirs_environment(),

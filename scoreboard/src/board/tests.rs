@@ -40,7 +40,7 @@ fn forged(size: usize, words: &[u64], seals: SealFlag) -> OwnedFd {
 fn refusal(fd: OwnedFd) -> String {
     let copy = fd.try_clone().expect("a descriptor can be duplicated");
     let by_board = Board::attach(fd).err().expect("it is refused").to_string();
-    let by_writer = Writer::attach(copy, 0, Threads::One).err().expect("it is refused").to_string();
+    let by_writer = Writer::attach(copy, 0, Threads::One).expect_err("it is refused").to_string();
     assert_eq!(by_board, by_writer);
     by_board
 }

@@ -10,13 +10,13 @@ use std::task::{Context, Poll, Waker, ready};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use rustcorn_sys::log::Panic;
 use tower_service::Service;
 
 use super::body::length;
 use super::{BoxError, CountedBody, Ticket, chain};
+use crate::body::Body as RequestBody;
 use crate::guard::Reason;
 use crate::panics::contained;
 use crate::telemetry::Trouble;
@@ -25,7 +25,7 @@ pin_project! {
     /// The handler of one request, from tower's `poll_ready` to the response's head.
     pub(crate) struct Handling<S>
     where
-        S: Service<Request<Incoming>>,
+        S: Service<Request<RequestBody>>,
     {
         pub(super) ticket: Option<Ticket>,
         #[pin]
@@ -37,7 +37,7 @@ pin_project! {
     #[project = StepNow]
     pub(super) enum Step<S, F> {
         /// tower wants `poll_ready` first; this clone of the service is used for this one call.
-        Waiting { call: Option<(S, Request<Incoming>)> },
+        Waiting { call: Option<(S, Request<RequestBody>)> },
         Running { #[pin] future: F },
         /// There is nothing to wait for.
         Over { end: Option<End> },
@@ -96,7 +96,7 @@ impl Failure {
 
 impl<S> Step<S, S::Future>
 where
-    S: Service<Request<Incoming>>,
+    S: Service<Request<RequestBody>>,
     S::Error: Into<BoxError>,
 {
     pub(super) const fn over(end: End) -> Self {
@@ -105,7 +105,7 @@ where
 
     /// Hands the request over at once if the service is ready, as nearly all are. A handler that then lets go of it early gives
     /// hyper its read buffer back before hyper looks whether the client is still there, which saves a new one per request.
-    pub(super) fn begin(mut service: S, request: Request<Incoming>) -> Self {
+    pub(super) fn begin(mut service: S, request: Request<RequestBody>) -> Self {
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Self::Running { future: service.call(request) },
             Poll::Ready(Err(error)) => Self::over(End::of(error)),
@@ -132,7 +132,7 @@ where
 
 impl<S, B> Future for Handling<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     B: Body,
 {

@@ -12,7 +12,7 @@ const DIGITS: usize = 16;
 /// Extensions of one body, in bytes; hyper takes 16 KiB.
 const EXTENSIONS: usize = 8192;
 /// Trailers of one body, in bytes; hyper takes 16 KiB.
-const TRAILERS: usize = 8192;
+pub(super) const TRAILERS: usize = 8192;
 
 #[derive(Debug, Default)]
 enum State {
@@ -223,9 +223,16 @@ const FORBIDDEN: [&[u8]; 24] = [
 fn trailer(line: &mut [u8], rules: &Rules) -> Result<Verdict, Reason> {
     let (end, has_underscore) = name(line, 0, false, false).map_err(|_| Reason::TrailerName)?;
     let name = &line[..end];
-    let is = |forbidden: &[u8]| name.eq_ignore_ascii_case(forbidden);
-    if FORBIDDEN.into_iter().any(is) || rules.schemes.iter().any(|scheme| is(&scheme.name)) {
-        return Err(Reason::TrailerForbidden);
+    rules.trailer(name, has_underscore)
+}
+
+impl Rules {
+    /// What becomes of a trailer by this name.
+    pub(super) fn trailer(&self, name: &[u8], has_underscore: bool) -> Result<Verdict, Reason> {
+        let is = |forbidden: &[u8]| name.eq_ignore_ascii_case(forbidden);
+        if FORBIDDEN.into_iter().any(is) || self.schemes.iter().any(|scheme| is(&scheme.name)) {
+            return Err(Reason::TrailerForbidden);
+        }
+        if has_underscore { self.underscore(name, false) } else { Ok(Verdict::Keep) }
     }
-    if has_underscore { rules.underscore(name, false) } else { Ok(Verdict::Keep) }
 }

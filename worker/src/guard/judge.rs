@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::authority::{is_authority, is_host_and_port};
 use super::bytes::trimmed;
+use super::chunked::TRAILERS;
 use super::head::{conventional, is, length};
 use super::rules::{Rules, Verdict};
 use super::{Marks, Reason, target};
@@ -17,14 +18,13 @@ const COLON: usize = ": ".len();
 const CRLF: usize = 2;
 
 impl Rules {
-    /// Judges a request of HTTP/2, and takes out of it what is to be dropped. `trusted`: the peer is in `forwarded_allow_ips`;
-    /// `has_body`: more frames follow.
-    pub(crate) fn judge<B>(&self, request: &mut Request<B>, trusted: bool, has_body: bool) -> Result<Marks, Reason> {
+    /// Judges a request of HTTP/2, and takes out of it what is to be dropped. `trusted`: the peer is in `forwarded_allow_ips`.
+    pub(crate) fn judge<B>(&self, request: &mut Request<B>, trusted: bool) -> Result<Marks, Reason> {
         let line = self.request_line(request)?;
         self.sizes(request.headers(), line)?;
         let marks = self.headers(request.headers_mut(), trusted)?;
         host(request.uri(), request.headers())?;
-        self.body(request, has_body)?;
+        self.body_length(request)?;
         Ok(marks)
     }
 
@@ -97,7 +97,8 @@ impl Rules {
         if is_twice(headers, CONTENT_TYPE) { Err(Reason::TwoContentTypes) } else { Ok(marks) }
     }
 
-    fn body<B>(&self, request: &Request<B>, has_body: bool) -> Result<(), Reason> {
+    /// Looks at what a request says of its body, which h2 holds it to. One that says nothing is measured on its way.
+    fn body_length<B>(&self, request: &Request<B>) -> Result<(), Reason> {
         let headers = request.headers();
         if is_twice(headers, CONTENT_LENGTH) {
             return Err(Reason::TwoLengths);
@@ -105,12 +106,24 @@ impl Rules {
         let told = headers.get(CONTENT_LENGTH).map(|value| length(value.as_bytes())).transpose()?;
         match told {
             Some(length) if length > self.body => Err(Reason::BodyTooLarge),
-            // Nothing of ours sees the body on its way. With a length h2 holds the client to that.
-            None if has_body && self.body < u64::MAX && *request.method() != Method::CONNECT => {
-                Err(Reason::LengthMissing)
-            }
             _ => Ok(()),
         }
+    }
+
+    /// Judges what comes after a body, and takes out of it what is to be dropped. h2 has refused what is no name or no value.
+    pub(crate) fn trailers(&self, trailers: &mut HeaderMap) -> Result<(), Reason> {
+        let size: usize = trailers.iter().map(|(name, value)| name.as_str().len() + COLON + value.len() + CRLF).sum();
+        if trailers.len() > self.fields || size > TRAILERS {
+            return Err(Reason::TrailersTooLarge);
+        }
+        let mut dropped = Vec::new();
+        for name in trailers.keys() {
+            if self.trailer(name.as_str().as_bytes(), name.as_str().contains('_'))? == Verdict::Drop {
+                dropped.push(name.clone());
+            }
+        }
+        dropped.into_iter().for_each(|name: HeaderName| drop(trailers.remove(name)));
+        Ok(())
     }
 }
 

@@ -85,7 +85,6 @@ reasons! {
     ConnectBody Framing BAD_REQUEST "CONNECT with a body", "RFC 9110, 9.3.6";
     // The body.
     BodyTooLarge Size PAYLOAD_TOO_LARGE "body over max_body_size", "RFC 9110, 15.5.14";
-    LengthMissing Size LENGTH_REQUIRED "body of HTTP/2 without Content-Length while max_body_size is set", "RFC 9110, 15.5.12";
     ChunkSize Framing BAD_REQUEST "invalid chunk size", "RFC 9112, 7.1";
     ChunkLine Size BAD_REQUEST "chunk size line that is too long", "RFC 9112, 7.1.1";
     ChunkExtension Framing BAD_REQUEST "invalid chunk extension", "RFC 9112, 7.1.1";
@@ -107,3 +106,6 @@ impl std::fmt::Display for Reason {
         write!(f, "{} ({})", self.text(), self.rule())
     }
 }
+
+/// What hyper is told of a body that is refused; `body::BodyError` finds it again.
+impl std::error::Error for Reason {}

@@ -71,6 +71,11 @@ impl Rules {
         self.head
     }
 
+    /// The most bytes of a body.
+    pub(crate) const fn body(&self) -> u64 {
+        self.body
+    }
+
     /// What becomes of a header with an underscore in its name.
     #[cold]
     pub(super) fn underscore(&self, name: &[u8], trusted: bool) -> Result<Verdict, Reason> {

@@ -14,7 +14,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
-use crate::count::{BoxError, Counted, CountedBody, Handling, Overdue};
+use super::response::{Answering, Pieces, task_begins};
+use crate::body::Body as RequestBody;
+use crate::count::{BoxError, Counted, Overdue};
 use crate::registry::Connection;
 
 /// The application behind the rules and the counting service.
@@ -29,21 +31,27 @@ impl<S> Judged<S> {
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Judged<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<CountedBody<B>>;
+    type Response = Response<Pieces<B>>;
     type Error = Infallible;
-    type Future = Handling<Multiple<S>>;
+    type Future = Answering<S>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let (connection, has_body) = (&self.0.connection, !request.body().is_end_stream());
-        match connection.shared.policy.rules.judge(&mut request, connection.believed(), has_body) {
-            Ok(marks) => self.0.admit(request, marks),
+        let connection = &self.0.connection;
+        task_begins(connection);
+        Answering::new(match connection.shared.policy.rules.judge(&mut request, connection.believed()) {
+            Ok(marks) if request.body().is_end_stream() => self.0.admit(request.map(RequestBody::plain), marks, None),
+            Ok(marks) => {
+                let (head, body) = request.into_parts();
+                let (body, exchange) = RequestBody::streamed(body, connection);
+                self.0.admit(Request::from_parts(head, body), marks, Some(exchange))
+            }
             Err(reason) => self.0.refuse(request, reason),
-        }
+        })
     }
 }
 

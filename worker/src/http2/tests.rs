@@ -1,10 +1,13 @@
 //! HTTP/2 as a client sees it that writes its frames by hand, and may write any.
 
-use std::collections::VecDeque;
+mod client;
+mod limits;
+
 use std::time::{Duration, Instant};
 
 use rustcorn_scoreboard::{Phase, State};
 
+use self::client::*;
 use super::*;
 use crate::drain::Times;
 use crate::run::Ended;
@@ -13,175 +16,6 @@ use crate::wishes::Wish;
 
 const SHORT: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(60);
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const NO_ERROR: u32 = 0;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Frame {
-    /// Of a GOAWAY: the last stream that is served, and why.
-    fn goodbye(&self) -> (u32, u32) {
-        assert_eq!(self.kind, GOAWAY, "{self:?}");
-        let word = |at: usize| u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap());
-        (word(0), word(4))
-    }
-}
-
-/// A client. It answers SETTINGS and, unless told not to, PING.
-struct Client {
-    stream: std::net::TcpStream,
-    buffer: Vec<u8>,
-    kept: VecDeque<Frame>,
-    pongs: bool,
-}
-
-/// A header block without entries of its own in the table (RFC 7541, 6.2.2).
-fn block(method: &str, path: &str) -> Vec<u8> {
-    let mut block = Vec::new();
-    // Names by their index: :method, :scheme, :authority, :path.
-    for (index, value) in [(2, method), (6, "http"), (1, "test"), (4, path)] {
-        block.extend([index, u8::try_from(value.len()).unwrap()]);
-        block.extend(value.bytes());
-    }
-    block
-}
-
-impl Client {
-    fn to(server: &Server) -> Self {
-        let stream = std::net::TcpStream::connect(server.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut client = Self { stream, buffer: Vec::new(), kept: VecDeque::new(), pongs: true };
-        client.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        client.send(SETTINGS, 0, 0, &[]);
-        client
-    }
-
-    /// Whether it went out.
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        std::io::Write::write_all(&mut self.stream, bytes).is_ok()
-    }
-
-    fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let frame = frame(kind, flags, stream, payload);
-        self.write(&frame)
-    }
-
-    fn ask(&mut self, stream: u32, path: &str) {
-        self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block("GET", path));
-    }
-
-    /// The next frame; `None` at the end of the connection.
-    fn frame(&mut self) -> Option<Frame> {
-        loop {
-            if let Some(frame) = self.cut() {
-                match (frame.kind, frame.flags & ACK) {
-                    (SETTINGS, 0) => _ = self.send(SETTINGS, ACK, 0, &[]),
-                    (SETTINGS, _) | (WINDOW_UPDATE, _) => {}
-                    (PING, 0) if self.pongs => _ = self.send(PING, ACK, 0, &frame.payload),
-                    _ => return Some(frame),
-                }
-                continue;
-            }
-            let mut bytes = [0; 65536];
-            match std::io::Read::read(&mut self.stream, &mut bytes) {
-                Ok(0) => return None,
-                Ok(length) => self.buffer.extend_from_slice(&bytes[..length]),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("nothing comes: {error}"),
-            }
-        }
-    }
-
-    fn cut(&mut self) -> Option<Frame> {
-        let head = self.buffer.get(..9)?;
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let (kind, flags) = (head[3], head[4]);
-        let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
-        if self.buffer.len() < 9 + length {
-            return None;
-        }
-        let payload = self.buffer.drain(..9 + length).skip(9).collect();
-        Some(Frame { kind, flags, stream, payload })
-    }
-
-    /// The next frame of a kind. Others are kept.
-    fn next(&mut self, kind: u8) -> Option<Frame> {
-        if let Some(at) = self.kept.iter().position(|frame| frame.kind == kind) {
-            return self.kept.remove(at);
-        }
-        loop {
-            let frame = self.frame()?;
-            if frame.kind == kind {
-                return Some(frame);
-            }
-            self.kept.push_back(frame);
-        }
-    }
-
-    /// The end of one response: its status as an index of HPACK's static table, and its body.
-    fn answer(&mut self, stream: u32) -> (u8, String) {
-        let (mut status, mut body) = (0, Vec::new());
-        loop {
-            let at = self.kept.iter().position(|frame| frame.stream == stream);
-            let frame = match at.and_then(|at| self.kept.remove(at)) {
-                Some(frame) => frame,
-                None => self.frame().expect("the connection ended before the response"),
-            };
-            match frame.kind {
-                _ if frame.stream != stream => {
-                    self.kept.push_back(frame);
-                    continue;
-                }
-                HEADERS => status = frame.payload[0] & 0x7f,
-                DATA => body.extend_from_slice(&frame.payload),
-                _ => panic!("{frame:?}"),
-            }
-            if frame.flags & END_STREAM != 0 {
-                return (status, String::from_utf8(body).unwrap());
-            }
-        }
-    }
-
-    fn get(&mut self, stream: u32, path: &str) -> (u8, String) {
-        self.ask(stream, path);
-        self.answer(stream)
-    }
-
-    /// Everything up to the end of the connection.
-    fn rest(&mut self) -> Vec<Frame> {
-        let mut frames: Vec<Frame> = self.kept.drain(..).collect();
-        while let Some(frame) = self.frame() {
-            frames.push(frame);
-        }
-        frames
-    }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
 
 /// HPACK's static table: `:status 200`, `:status 404`, `:status 500`.
 const OK: u8 = 8;
@@ -330,30 +164,48 @@ fn one_that_does_not_answer_goaway_is_closed_all_the_same() {
 /// Stamped by a sweep, which may be late.
 const GOODBYE_AT_LEAST: Duration = Duration::from_secs(4);
 
+/// Reads up to the end of a response; how many bytes of it came.
+fn rest_of_body(client: &mut Client) -> usize {
+    let mut length = 0;
+    loop {
+        let frame = client.next(DATA).expect("the response ends before the connection");
+        length += frame.payload.len();
+        if frame.flags & END_STREAM != 0 {
+            return length;
+        }
+    }
+}
+
 #[test]
-fn a_slow_reader_has_its_response_however_long_the_request_is_over() {
-    // The whole body is with h2 at once, and the window lets 64 KiB of it out.
+fn a_slow_reader_has_its_response_and_is_not_idle() {
+    // A window lets 64 KiB of it out.
     let server = Server::start(Options { keepalive: SHORT, ..options() });
     let mut client = Client::to(&server);
     client.ask(1, "/big");
-    eventually("the request is over", || server.counts().requests == 1);
+    limits::longer_than(SHORT * 3);
+    assert_eq!((server.counts().requests, server.vitals().in_flight), (0, 1));
+    let bytes = u32::try_from(crate::testing::BIG).unwrap().to_be_bytes();
+    client.send(WINDOW_UPDATE, 0, 0, &bytes);
+    client.send(WINDOW_UPDATE, 0, 1, &bytes);
+    assert_eq!(rest_of_body(&mut client), crate::testing::BIG);
+    assert!(client.kept.iter().all(|frame| frame.kind != GOAWAY), "{:?}", client.kept);
+    assert!(client.next(GOAWAY).is_some(), "now it is idle");
+    client.rest();
+}
+
+#[test]
+fn the_last_of_a_response_comes_however_long_the_request_is_over() {
+    const LAST: u32 = 10;
+    let server = Server::start(Options { keepalive: SHORT, ..options() });
+    let mut client = Client::to(&server);
+    let most = u32::try_from(crate::testing::BIG).unwrap();
+    limits::open(&mut client, most - LAST);
+    client.send(WINDOW_UPDATE, 0, 0, &most.to_be_bytes());
+    client.ask(1, "/big");
     assert!(client.next(GOAWAY).is_some(), "idle for us");
-    let mut body: usize = client.kept.iter().filter(|frame| frame.kind == DATA).map(|frame| frame.payload.len()).sum();
-    client.kept.clear();
-    let step = crate::testing::BIG / 2;
-    for _ in 0..3 {
-        let bytes = u32::try_from(step).unwrap().to_be_bytes();
-        client.send(WINDOW_UPDATE, 0, 0, &bytes);
-        client.send(WINDOW_UPDATE, 0, 1, &bytes);
-    }
-    let ended = loop {
-        let Some(frame) = client.frame() else { break false };
-        body += if frame.kind == DATA { frame.payload.len() } else { 0 };
-        if frame.kind == DATA && frame.flags & END_STREAM != 0 {
-            break true;
-        }
-    };
-    assert!(ended && body == crate::testing::BIG, "{ended} {body}");
+    assert_eq!(server.counts().requests, 1);
+    client.send(WINDOW_UPDATE, 0, 1, &LAST.to_be_bytes());
+    assert_eq!(rest_of_body(&mut client), crate::testing::BIG);
     client.rest();
 }
 

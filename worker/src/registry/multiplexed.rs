@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
 
+use super::waiting::Waitlist;
 use super::{Connection, Limits, Phase};
 
 /// How long a connection without requests may stay after its GOAWAY, if nothing worth mentioning is sent on it. A client that
@@ -19,9 +20,38 @@ pub(crate) struct Multiplexed {
     /// A stream was given to the application for good (CONNECT). When that ends nobody tells us, so no limit holds any more.
     tunnels: AtomicBool,
     goes_away: AtomicBool,
+    /// Bodies of requests that are not over.
+    bodies: AtomicUsize,
+    /// So many of them may be unread, and there is still room for another one to come.
+    unread: usize,
+    /// Those of them that the application waits for.
+    pub(crate) starving: Waitlist,
+    /// Responses that wait for their client.
+    pub(crate) held_back: Waitlist,
 }
 
 impl Multiplexed {
+    /// `unread`: so many bodies that nobody reads leave all the room that another one needs.
+    pub(crate) fn new(unread: usize) -> Self {
+        Self { unread, ..Self::default() }
+    }
+
+    pub(crate) fn body_begins(&self) {
+        self.bodies.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn body_ends(&self) {
+        self.bodies.fetch_sub(1, Relaxed);
+    }
+
+    /// The sweep's look at how the streams get on. What the socket does not take (`unsent`) has a limit of its own, and no stream is
+    /// late by that. Nor is a body late for which others may have taken the room, as nobody reads them.
+    pub(super) fn check(&self, now: Monotonic, limits: &Limits, unsent: bool) {
+        self.held_back.sweep(now, limits.write.filter(|_| !unsent));
+        let unread = self.bodies.load(Relaxed).saturating_sub(self.starving.waiting());
+        self.starving.sweep(now, limits.body.filter(|_| !unsent && unread <= self.unread));
+    }
+
     /// One more request; whether it is alone.
     pub(crate) fn begins(&self) -> bool {
         self.used.store(true, Relaxed);

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
 use opentelemetry::trace::TraceContextExt;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
+use crate::body::Body as RequestBody;
 use crate::count::BoxError;
 
 /// More than the kernel holds for a client that does not read.
@@ -30,7 +31,7 @@ impl Default for App {
     }
 }
 
-impl Service<Request<Incoming>> for App {
+impl Service<Request<RequestBody>> for App {
     type Response = Response<Chunks>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Chunks>, BoxError>>>>;
@@ -39,7 +40,7 @@ impl Service<Request<Incoming>> for App {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let gate = Arc::clone(&self.gate);
         Box::pin(async move {
             let chunks = match request.uri().path() {
@@ -58,6 +59,14 @@ impl Service<Request<Incoming>> for App {
                 "/stream-panic" => vec![Chunk::Data("one"), Chunk::Panic],
                 "/big" => vec![Chunk::Data("x".repeat(BIG).leak())],
                 "/upgrade" => return Ok(upgrade(request)),
+                "/echo" => vec![Chunk::Data(text(request.into_body()).await?)],
+                // Whatever comes.
+                "/swallow" => vec![Chunk::Data(text(request.into_body()).await.unwrap_or("swallowed"))],
+                "/read-later" => {
+                    gate.acquire().await?.forget();
+                    vec![Chunk::Data(text(request.into_body()).await?)]
+                }
+                "/converse" => vec![Chunk::Data("well? "), Chunk::Of(request.into_body())],
                 "/missing" => {
                     let mut response = Response::new(Chunks::from(vec![]));
                     *response.status_mut() = StatusCode::NOT_FOUND;
@@ -70,8 +79,13 @@ impl Service<Request<Incoming>> for App {
     }
 }
 
+/// All of a body.
+async fn text(body: RequestBody) -> Result<&'static str, BoxError> {
+    Ok(String::from_utf8(body.collect().await?.to_bytes().into())?.leak())
+}
+
 /// Answers 101 and keeps the connection until the client leaves.
-fn upgrade(mut request: Request<Incoming>) -> Response<Chunks> {
+fn upgrade(mut request: Request<RequestBody>) -> Response<Chunks> {
     let upgrade = hyper::upgrade::on(&mut request);
     drop(tokio::task::spawn_local(async move {
         let mut io = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
@@ -97,6 +111,8 @@ pub(crate) enum Chunk {
     Data(&'static str),
     Wait(Arc<Semaphore>),
     Panic,
+    /// All that comes of a request.
+    Of(RequestBody),
     /// The trace that is current when this piece is asked for.
     Context,
 }
@@ -133,6 +149,17 @@ impl Body for Chunks {
                 None => return Poll::Ready(None),
                 Some(Chunk::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data.into())))),
                 Some(Chunk::Panic) => panic!("as asked"),
+                Some(Chunk::Of(mut body)) => {
+                    let polled = Pin::new(&mut body).poll_frame(cx);
+                    if !matches!(polled, Poll::Ready(None)) {
+                        self.left.push_front(Chunk::Of(body));
+                    }
+                    match polled {
+                        Poll::Ready(None) => {}
+                        Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame.map_err(Into::into))),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
                 Some(Chunk::Context) => return Poll::Ready(Some(Ok(Frame::data(current_trace().into())))),
                 Some(Chunk::Wait(gate)) => {
                     self.waiting = Some(Box::pin(async move { gate.acquire().await.unwrap().forget() }));

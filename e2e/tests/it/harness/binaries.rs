@@ -14,6 +14,21 @@ pub(crate) fn testapp() -> PathBuf {
     folder().join("rustcorn-e2e-testapp")
 }
 
+/// A service that does not use the rustcorn crate.
+pub(crate) fn foreign() -> PathBuf {
+    folder().join("rustcorn-e2e-foreign")
+}
+
+/// A program of this package as a newer release would be: the same file, but for the version that it tells.
+pub(crate) fn of_version(program: &Path, version: u8) -> Vec<u8> {
+    const MARK: &[u8] = b"rustcorn-e2e-version-";
+    let mut code = std::fs::read(program).expect("it was built");
+    let at: Vec<usize> = (0..code.len()).filter(|at| code[*at..].starts_with(MARK)).collect();
+    assert!(!at.is_empty(), "{} tells no version", program.display());
+    at.iter().for_each(|at| code[at + MARK.len()] = b'0' + version);
+    code
+}
+
 /// The client of the control socket.
 pub(crate) fn rustcornctl() -> PathBuf {
     folder().join("rustcornctl")

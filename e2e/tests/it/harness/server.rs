@@ -168,6 +168,11 @@ impl Server {
         self.setup.dir.write(name, text);
     }
 
+    /// Puts a program in the place of one that may run.
+    pub(crate) fn replace(&self, name: &str, code: &[u8]) {
+        self.setup.dir.replace(name, code);
+    }
+
     /// From now on lines that contain this are part of the story, see [`Setup::expect`].
     pub(crate) fn setup_expects(&mut self, pattern: &str) -> &Self {
         self.setup.expected.push(pattern.to_owned());
