@@ -14,6 +14,11 @@ pub(crate) fn testapp() -> PathBuf {
     folder().join("rustcorn-e2e-testapp")
 }
 
+/// The application that writes its hooks down.
+pub(crate) fn hooks() -> PathBuf {
+    folder().join("rustcorn-e2e-hooks")
+}
+
 /// The client of the control socket.
 pub(crate) fn rustcornctl() -> PathBuf {
     folder().join("rustcornctl")
