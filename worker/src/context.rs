@@ -127,7 +127,7 @@ impl Context {
         self.workers
     }
 
-    /// The setting `threads`. [`crate::run_local`] serves on one.
+    /// The setting `threads`. What `run` serves has one.
     #[must_use]
     pub const fn threads(&self) -> usize {
         self.threads

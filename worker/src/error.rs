@@ -94,12 +94,14 @@ impl StdError for Error {
     }
 }
 
+#[doc(hidden)] // of a crate that users need not know
 impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
         Self::Config { mistakes: problems.0.into_iter().map(Mistake).collect() }
     }
 }
 
+#[doc(hidden)] // as above
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Problems::from(problem).into()
