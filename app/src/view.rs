@@ -9,6 +9,19 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 
 /// A configuration as a hook of the master sees it.
+///
+/// ```
+/// use rustcorn::{BoxError, Configuration};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Config { shard: u16 }
+///
+/// /// For `Server::on_starting`.
+/// fn check(configuration: &Configuration<'_>) -> Result<(), BoxError> {
+///     let Config { shard } = configuration.app()?;
+///     if shard < 16 { Ok(()) } else { Err(configuration.mistake("shard", "there are 16; use 0 to 15").into()) }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Configuration<'a>(pub(crate) &'a Settings);
 
@@ -49,6 +62,14 @@ impl Configuration<'_> {
 }
 
 /// A worker that hangs: what [`Server::worker_hang`](crate::Server::worker_hang) is told.
+///
+/// ```
+/// /// For `Server::worker_hang`.
+/// fn look(hang: &rustcorn::Hanging<'_>) {
+///     let requests: Vec<_> = hang.requests().map(|(request, _)| request).collect();
+///     eprintln!("pid {} hangs for {:?} in {requests:?}", hang.pid(), hang.silent());
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Hanging<'a>(pub(crate) &'a Hang);
 

@@ -109,6 +109,16 @@ impl From<Problem> for Error {
 }
 
 /// One thing to mend in the configuration. Displayed as `app.toml:9: app.greeting: missing; add it`.
+///
+/// ```
+/// # use rustcorn_worker as rustcorn;
+/// fn first_line(error: &rustcorn::Error) -> Option<usize> {
+///     match error {
+///         rustcorn::Error::Config { mistakes, .. } => mistakes.first()?.line(),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mistake(Problem);
 

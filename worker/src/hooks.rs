@@ -41,6 +41,12 @@ impl fmt::Debug for Hooks {
 }
 
 /// How a worker left.
+///
+/// ```
+/// fn is_worth_a_line(exit: &rustcorn_worker::WorkerExit) -> bool {
+///     exit.farewell() == rustcorn_worker::Farewell::Cut
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Farewell {
@@ -53,6 +59,12 @@ pub enum Farewell {
 }
 
 /// What the hook `worker_exit` is given.
+///
+/// ```
+/// async fn say_goodbye(exit: rustcorn_worker::WorkerExit) {
+///     eprintln!("worker {} leaves: {:?}", exit.context().slot(), exit.farewell());
+/// }
+/// ```
 #[derive(Debug)]
 pub struct WorkerExit {
     pub(crate) context: Context,

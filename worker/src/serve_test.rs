@@ -157,6 +157,24 @@ impl Wishes for Sent {
 ///
 /// [`Self::stop`] drains it. Dropped, it is drained, too, which blocks for as long as its requests and background tasks take; but
 /// if the test is failing, it is ended.
+///
+/// ```
+/// # use rustcorn_worker as rustcorn;
+/// # fn main() -> Result<(), rustcorn::BoxError> { tokio::runtime::Runtime::new()?.block_on(async {
+/// use axum::{Router, routing::post};
+///
+/// let make = |ctx: rustcorn::Context| async move {
+///     let echo = async move |text: String| if ctx.is_draining() { "no more".to_owned() } else { text };
+///     Ok(Router::new().route("/echo", post(echo)))
+/// };
+/// let server = rustcorn::serve_test("max_body_size = 100", make).await?;
+/// let ask = |text: String| server.send(http::Request::post("/echo").body(text).expect("a request"));
+/// assert_eq!(ask("Hi".to_owned()).await?.body(), "Hi");
+/// assert_eq!(ask("x".repeat(101)).await?.status(), 413);
+/// assert_eq!(server.counts().refused(), 1);
+/// # let _ = server.url("/echo"); // for a client of your own
+/// # Ok(()) }) }
+/// ```
 pub struct TestServer {
     address: SocketAddr,
     board: Board,
