@@ -1,5 +1,6 @@
 //! Programs that know nothing of rustcorn but systemd's socket activation (sd_listen_fds(3)), and what cannot be had with them.
 
+use crate::access_rule::AccessLog;
 use crate::app::{App, OURS};
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -38,6 +39,11 @@ pub(crate) fn not_kept(settings: &Settings) -> impl Iterator<Item = (&'static st
             settings.max_requests > 0,
             "max_requests",
             "a foreign program's requests are not counted; use worker_lifetime or max_rss",
+        ),
+        (
+            settings.accesslog != AccessLog::Off,
+            "accesslog",
+            "nobody sees a foreign program's requests; let it have an access log itself",
         ),
     ];
     given.into_iter().filter(|(given, ..)| *given).map(|(_, key, text)| (key, text))

@@ -87,11 +87,16 @@ fn a_foreign_program() {
 
 #[test]
 fn what_a_foreign_program_would_not_keep() {
-    let set = "certfile = \"a.pem\"\nreuse_port = true\nmax_requests = 5\n";
+    let set = "certfile = \"a.pem\"\nreuse_port = true\nmax_requests = 5\naccesslog = \"-\"\n";
     let app = "[app]\ncommand = [\"./a\"]\nforeign = \"exec\"\nchaos = 1\n";
     let said = complaints(format!("{set}{app}"), &[], "");
-    let keys =
-        ["app.toml:1: certfile: ", "app.toml:2: reuse_port: ", "app.toml:3: max_requests: ", "app.toml:7: app.chaos: "];
+    let keys = [
+        "app.toml:1: certfile: ",
+        "app.toml:2: reuse_port: ",
+        "app.toml:3: max_requests: ",
+        "app.toml:4: accesslog: ",
+        "app.toml:8: app.chaos: ",
+    ];
     assert!(keys.iter().all(|key| said.iter().any(|line| line.starts_with(key))), "{said:?}");
     assert_eq!(said.len(), keys.len(), "{said:?}");
 }

@@ -224,6 +224,19 @@ fn no_rotation_loses_or_tears_a_line() {
 }
 
 #[test]
+fn a_worker_of_many_threads_writes_each_line_once() {
+    let (mut server, file) = started(Setup::hello().set("workers = 1\nthreads = 4"));
+    let tally = Load::with_limit(server.address(), "/", 4, 250).finish();
+    assert_eq!((tally.answered(), tally.failed()), (2000, 0), "{tally:?}");
+    server.signal(Sig::SIGTERM);
+    assert_eq!(server.wait_for_exit(PATIENCE), 0);
+    assert_eq!(
+        lines(&file, 2000).iter().filter(|line| line.ends_with("] \"GET / HTTP/1.1\" 200 12 \"-\" \"-\"")).count(),
+        2000
+    );
+}
+
+#[test]
 fn usr1_reaches_workers_of_an_older_generation_and_one_that_asks() {
     let setup = Setup::testapp().set("workers = 1\ngraceful_timeout = 60").app("slow_ms = 3000");
     let (mut server, file) = started(setup);
