@@ -151,8 +151,8 @@ impl<F> Server<F> {
     /// # use axum::Router;
     /// # let server = rustcorn::Server::new(|_ctx| async { Ok(Router::<()>::new()) });
     /// server.worker_hang(|hang| {
-    ///     for (request, time) in hang.requests() {
-    ///         eprintln!("worker {} (pid {}) hangs in {request} since {time:?}", hang.slot(), hang.pid());
+    ///     for (what, time) in hang.busy_with() {
+    ///         eprintln!("worker {} (pid {}) hangs in {what} for {time:?}", hang.slot(), hang.pid());
     ///     }
     /// });
     /// ```

@@ -66,8 +66,8 @@ impl Configuration<'_> {
 /// ```
 /// /// For `Server::worker_hang`.
 /// fn look(hang: &rustcorn::Hanging<'_>) {
-///     let requests: Vec<_> = hang.requests().map(|(request, _)| request).collect();
-///     eprintln!("pid {} hangs for {:?} in {requests:?}", hang.pid(), hang.silent());
+///     let work: Vec<_> = hang.busy_with().map(|(what, _)| what).collect();
+///     eprintln!("pid {} hangs for {:?} in {work:?}", hang.pid(), hang.silent());
 /// }
 /// ```
 #[derive(Debug)]
@@ -92,8 +92,9 @@ impl Hanging<'_> {
         self.0.silent
     }
 
-    /// The requests that it is in the middle of, as `GET /path`, and for how long. None, if it is something else that hangs.
-    pub fn requests(&self) -> impl Iterator<Item = (&str, Duration)> {
-        self.0.polled.iter().map(|(request, time)| (request.as_str(), *time))
+    /// What it is in the middle of, and for how long: requests as `GET /path`, background tasks as `background task NAME`. Nothing,
+    /// if it is something else that hangs.
+    pub fn busy_with(&self) -> impl Iterator<Item = (&str, Duration)> {
+        self.0.polled.iter().map(|(what, time)| (what.as_str(), *time))
     }
 }

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 
 use pin_project_lite::pin_project;
+use rustcorn_scoreboard::PolledText;
+use rustcorn_sys::Monotonic;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -148,13 +150,16 @@ pin_project! {
     struct Background<F> {
         #[pin]
         task: F,
+        // What the worker hangs in, should it do so here.
+        text: PolledText,
         listed: Listed,
     }
 }
 
 impl<F> Background<F> {
     fn new(shared: &Arc<Shared>, name: Name, task: F) -> Self {
-        Self { task, listed: Listed::new(shared, name) }
+        let text = PolledText::new("background task", &name);
+        Self { task, text, listed: Listed::new(shared, name) }
     }
 }
 
@@ -163,6 +168,7 @@ impl<F: Future<Output = ()>> Future for Background<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
+        let _shown = this.listed.shared.writer.poll_begin(this.text, Monotonic::now());
         // Unwind safe: a task that panicked is not polled again.
         contained(|| this.task.poll(cx)).unwrap_or_else(|panic| {
             let (name, words, stack) = (&this.listed.name, panic.words(), panic.stack());

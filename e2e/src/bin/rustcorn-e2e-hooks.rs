@@ -47,9 +47,9 @@ fn main() -> ExitCode {
         })
         .worker_exit(leave)
         .worker_hang(|hang| {
-            let requests: Vec<_> = hang.requests().map(|(request, _)| request).collect();
+            let work: Vec<_> = hang.busy_with().map(|(what, _)| what).collect();
             let alive = Path::new(&format!("/proc/{}", hang.pid())).exists();
-            let facts = format!("{} {} alive={alive} {}", hang.slot(), hang.pid(), requests.join(","));
+            let facts = format!("{} {} alive={alive} {}", hang.slot(), hang.pid(), work.join(","));
             note(Path::new("notes"), "worker_hang", &facts);
         })
         .run_threaded()
@@ -80,6 +80,13 @@ fn dawdle() {
     std::thread::sleep(Duration::from_millis(1100));
 }
 
+/// Never gives the thread back to the runtime.
+fn block() -> ! {
+    loop {
+        std::thread::park(); // may wake for no reason
+    }
+}
+
 /// A line of the notes: what, in which process, and what is known.
 fn note(notes: &Path, what: &str, facts: &str) {
     let mut file = OpenOptions::new().create(true).append(true).open(notes).expect("the test made the folder");
@@ -91,7 +98,7 @@ async fn leave(exit: WorkerExit) {
     let config: Config = exit.context().config().expect("it was read before");
     config.call("worker_exit", &format!("{:?}", exit.farewell())).expect("it cannot refuse");
     if config.misbehaves.get("worker_exit").is_some_and(|what| what == "stays") {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -120,9 +127,8 @@ async fn service(
         let (ctx, notes) = (ctx.clone(), config.notes.clone());
         async move {
             match request.uri().path() {
-                "/block" => loop {
-                    std::thread::park(); // may wake for no reason
-                },
+                "/block" => block(),
+                "/block-later" => ctx.spawn_threaded("blocker", async { block() }),
                 "/later" => {
                     let draining = ctx.draining();
                     ctx.spawn_threaded("later", async move {

@@ -85,8 +85,14 @@ fn on_reload_has_a_veto_and_its_panic_is_one() {
         assert!(line.ends_with("; generation 1 goes on serving, nothing was changed"), "{line}");
         assert_eq!(server.settled(1), before);
     }
-    server.reconfigure("", "misbehaves = {}");
-    assert!(server.reload().contains("Reloaded: "));
+    server.reconfigure("", "misbehaves = { on_starting = \"refuses\" }");
+    assert!(server.reload().contains("Reloaded: "), "that is for starts");
+    server.setup_expects("Upgrade failed: on_starting").signal(Sig::SIGUSR2);
+    let line = server.wait_for_line("Upgrade failed: ");
+    assert!(
+        line.ends_with("on_starting: on_starting was told to refuse; this master goes on serving, nothing was changed"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -110,6 +116,12 @@ fn worker_hang_is_called_with_the_facts_while_the_worker_is_there() {
     assert_eq!((pid, facts), (server.pid(), format!("0 {victim} alive=true GET /block")));
     eventually("it is replaced", PATIENCE, || (!server.workers().contains(&victim)).then_some(()));
     server.settled(1);
+    assert_eq!(server.get("/block-later").map(|response| response.status), Ok(200));
+    let (_, facts) = wait_for_note(&server, "worker_hang", 2);
+    assert!(facts.ends_with("alive=true background task blocker"), "{facts}");
+    let line = server.wait_for_line("while handling background task blocker for 1.");
+    assert!(line.contains("WORKER TIMEOUT"), "{line}");
+    eventually("it is replaced, too", PATIENCE, || (server.log.count("Worker ready") == 3).then_some(()));
 }
 
 #[test]

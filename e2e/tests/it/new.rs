@@ -23,7 +23,8 @@ fn cargo(project: &Path, args: &[&str]) -> Output {
 
 #[track_caller]
 fn good(output: &Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
+    assert!(output.status.success(), "{}", said.join("\n"));
 }
 
 #[test]
