@@ -1,6 +1,7 @@
 //! From a handoff to a serving worker, and from its end to an exit code.
 
 use std::future::{Future, poll_fn};
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use rustcorn_config::Settings;
-use rustcorn_scoreboard::{State, Threads, Writer};
+use rustcorn_scoreboard::{Siblings, State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
 use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level, syslog};
 use rustcorn_sys::{Monotonic, Pid};
@@ -39,6 +40,7 @@ use crate::run::{Core, Ended, Local, Plan, Threaded, Timer};
 use crate::shared::{Shared, Waits};
 use crate::telemetry::{QUICK_FLUSH, Telemetry};
 use crate::timers::{beat_and_sweep, tick};
+use crate::turns::Turns;
 use crate::wishes::OsWishes;
 
 /// Runs a worker on one thread; nothing of the application has to be `Send`. Returns when the worker is done: 0 stopped as
@@ -120,6 +122,8 @@ struct Boot {
     draining: watch::Sender<bool>,
     listeners: Vec<std::os::fd::OwnedFd>,
     lanes: Option<LanePlan>,
+    /// Until it accepts.
+    turns: Option<Turns>,
     shared: Arc<Shared>,
     ready: Ready,
     /// The master may give it another log file.
@@ -148,6 +152,7 @@ impl Boot {
         }
         let prepare = || {
             let threads = if settings.threads > 1 { Threads::Many } else { Threads::One };
+            let siblings = Siblings::attach(scoreboard.as_fd()).map_err(cannot("open the scoreboard"))?;
             let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
             writer.boot(Pid::this(), generation);
             let shared = Shared::new(writer, Policy::new(&settings), Waits::of(&settings));
@@ -162,13 +167,28 @@ impl Boot {
             let log = log.transpose().map_err(cannot("copy a descriptor"))?;
             let reopens = log.is_some();
             let lifeline = Lifeline::watch(lifeline, log, patience).map_err(cannot("start a thread"))?;
-            Ok((shared, lifeline, reopens))
+            Ok((shared, Turns::new(siblings, slot), lifeline, reopens))
         };
-        let (shared, (lifeline, orphaned), reopens) = prepare().inspect_err(|failure| report(&ready, failure))?;
+        let (shared, turns, (lifeline, orphaned), reopens) =
+            prepare().inspect_err(|failure| report(&ready, failure))?;
         let (draining, receiver) = watch::channel(false);
         let context =
             Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
-        Ok(Self { settings, tls, context, draining, listeners, lanes, shared, ready, reopens, lifeline, orphaned })
+        let turns = Some(turns);
+        Ok(Self {
+            settings,
+            tls,
+            context,
+            draining,
+            listeners,
+            lanes,
+            turns,
+            shared,
+            ready,
+            reopens,
+            lifeline,
+            orphaned,
+        })
     }
 
     fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
@@ -284,7 +304,10 @@ impl Boot {
         let handover = if lanes.is_some() { HANDOVER.min(settings.graceful_timeout / 2) } else { Duration::ZERO };
         let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
         let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
-        let acceptors = Acceptors::new(shared_by_all, lanes);
+        let mut acceptors = Acceptors::new(shared_by_all, lanes);
+        if let Some(turns) = self.turns.take() {
+            acceptors.take_turns(turns);
+        }
         let protocols = Protocols::new(settings, &shared.policy.rules, self.tls.as_ref(), executor.clone());
         let protocols = protocols.map_err(Failure::Boot)?;
         let tick = tick(&[&[settings.timeout][..], &Waits::of(settings).all()].concat());

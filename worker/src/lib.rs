@@ -28,6 +28,7 @@
 //! A request costs no system call, lock or timer beyond those of hyper and tokio.
 
 mod accept;
+mod balance;
 mod boot;
 mod client;
 mod conduct;
@@ -60,6 +61,7 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod turns;
 mod wishes;
 
 pub use boot::{run_local, run_threaded};

@@ -1,0 +1,3 @@
+pub(super) fn run(_: &super::Bench<'_>) -> crate::Result<()> {
+    Ok(())
+}
