@@ -32,7 +32,7 @@ pub use counts::{Counts, OTHER_STATUS, Refusal, STATUSES};
 pub use histogram::Histogram;
 pub use ledger::{Cause, Figures, Master, Recycle, Seat, Snapshot};
 pub use polled::{Polled, PolledText};
-pub use siblings::{Glance, Siblings};
+pub use siblings::{Glance, Siblings, spread};
 pub use writer::{Polling, Threads, Writer};
 
 /// Seats on the board. Untouched slots cost address space and nothing else.

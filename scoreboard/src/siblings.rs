@@ -62,6 +62,14 @@ impl Siblings {
     }
 }
 
+/// How evenly workers share connections, from how many each has: the most over the mean. 1 is even, also where there are none.
+#[must_use]
+pub fn spread(connections: impl IntoIterator<Item = u64>) -> f64 {
+    let (workers, sum, most) = (connections.into_iter())
+        .fold((0_u32, 0, 0), |(workers, sum, most), count: u64| (workers + 1, sum + count, most.max(count)));
+    if sum == 0 { 1.0 } else { most as f64 * f64::from(workers) / sum as f64 }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -94,6 +102,18 @@ mod tests {
         assert_eq!(siblings.glance(3).map(|glance| glance.load), Some(1));
         writer.set_state(State::Draining);
         assert_eq!(siblings.glance(3), None);
+    }
+
+    #[test]
+    fn the_spread_is_the_most_over_the_mean() {
+        let close = |counts: &[u64], expected: f64| {
+            assert!((spread(counts.iter().copied()) - expected).abs() < 1e-9, "{counts:?}");
+        };
+        close(&[], 1.0);
+        close(&[0, 0], 1.0);
+        close(&[5, 5, 5], 1.0);
+        close(&[8, 0, 0, 0], 4.0);
+        close(&[3, 2, 2, 1], 1.5);
     }
 
     #[test]
