@@ -163,8 +163,9 @@ fn rustcorn(
     let otlp = otlp.map_or_else(String::new, |Otlp { to, ratio }| {
         format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
     });
-    let text =
-        format!("bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}");
+    let text = format!(
+        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nworker_connections = 4096\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}"
+    );
     let mut command = Command::new(binary);
     command.arg(files.write("app.toml", &text)?);
     plain(&mut command);

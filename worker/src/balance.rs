@@ -144,7 +144,7 @@ impl Balance {
     pub(crate) fn took(&mut self, siblings: &impl Siblings) {
         self.left = self.left.saturating_sub(1);
         if std::mem::take(&mut self.impatient) {
-            self.doubt(siblings, CHANCES);
+            self.doubt(siblings, CHANCES / 2); // twice is enough
         }
     }
 

@@ -275,7 +275,10 @@ fn a_sibling_that_stands_still_is_not_waited_for_again() {
         world.clients(100, 300);
         let waited = &world.waited[before..];
         let slow = waited.iter().filter(|wait| **wait > 200).count();
-        assert!(slow <= 3 * 7, "seed {seed}: each of three finds out, and who comes meanwhile waits, too: {waited:?}");
+        assert!(
+            slow <= 2 * 3 * 7,
+            "seed {seed}: each of three finds out by two waits, and who comes meanwhile waits, too: {waited:?}"
+        );
         assert!(world.longest_wait() < 2500, "seed {seed}: {}", world.longest_wait());
         let [a, b, _, c] = world.loads()[..] else { unreachable!() };
         assert!([a, b, c].iter().all(|load| load.abs_diff((a + b + c) / 3) <= 3), "seed {seed}: {:?}", world.loads());
@@ -283,13 +286,13 @@ fn a_sibling_that_stands_still_is_not_waited_for_again() {
 }
 
 #[test]
-fn a_sibling_that_is_full_is_waited_for_once_in_each_beat_at_most() {
+fn a_sibling_that_is_full_is_waited_for_twice_in_each_beat_at_most() {
     for seed in 0..20 {
         let mut world = World::new(seed, 4);
         world.workers[1].most = 5;
         world.clients(3000, 1000); // for three beats
         let slow = world.waited.iter().filter(|wait| **wait > 900).count();
-        assert!(slow <= 3 * 4, "seed {seed}: {slow}");
+        assert!(slow <= 2 * 3 * 4, "seed {seed}: {slow}");
         assert!(world.longest_wait() < 2500, "seed {seed}: {}", world.longest_wait());
     }
 }
@@ -302,7 +305,7 @@ fn all_of_them_hang_but_one() {
         world.clients(200, 200);
         assert_eq!(world.loads()[0], 200);
         let slow = world.waited.iter().filter(|wait| **wait > 900).count();
-        assert!(slow <= 12, "seed {seed}: those that came within one wait: {slow}");
+        assert!(slow <= 24, "seed {seed}: those that came within one wait: {slow}");
     }
 }
 
