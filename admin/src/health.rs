@@ -52,6 +52,12 @@ pub(crate) struct Census {
     pub(crate) connections: u64,
 }
 
+/// How evenly those that serve share connections: see [`rustcorn_scoreboard::spread`].
+pub(crate) fn spread(snapshot: &Snapshot) -> f64 {
+    let ready = snapshot.seats.iter().filter(|seat| seat.vitals.state == State::Ready);
+    rustcorn_scoreboard::spread(ready.map(|seat| seat.vitals.connections))
+}
+
 impl Census {
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         snapshot.seats.iter().fold(Self::default(), Self::and)

@@ -7,7 +7,7 @@ use rustcorn_scoreboard::{Cause, Counts, Histogram, Recycle, Refusal, Seat, Snap
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::procfs::resident;
 
-use crate::health::Census;
+use crate::health::{Census, spread};
 
 /// The Content-Type of the text.
 pub(crate) const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -124,6 +124,11 @@ fn server(page: &mut Page, snapshot: &Snapshot) {
     let census = Census::of(snapshot);
     page.gauge("rustcorn_requests_in_flight", "Requests that have no answer yet.").is(census.in_flight);
     page.gauge("rustcorn_connections", "Open connections.").is(census.connections);
+    page.gauge(
+        "rustcorn_connections_spread_ratio",
+        "Connections of the ready worker that has most, over their mean: 1 is even.",
+    )
+    .is(spread(snapshot));
     if let Some(backlog) = master.backlog {
         page.gauge("rustcorn_backlog", "Connections that wait to be accepted, on all TCP sockets.").is(backlog);
     }

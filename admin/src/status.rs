@@ -77,6 +77,8 @@ struct Requests {
 struct Connections {
     open: u64,
     accepted: u64,
+    /// Of the ready worker that has most, over their mean: 1 is even.
+    spread: f64,
 }
 
 #[derive(Serialize)]
@@ -183,7 +185,11 @@ impl<'a> Status<'a> {
                 per_second,
                 errors_per_second,
             },
-            connections: Connections { open: census.connections, accepted: totals.accepted },
+            connections: Connections {
+                open: census.connections,
+                accepted: totals.accepted,
+                spread: health::spread(snapshot),
+            },
             backlog: master.backlog,
             responses: totals.statuses().map(|(code, count)| (label(code), count)).collect(),
             duration: quantiles(&totals.durations),

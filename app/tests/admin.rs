@@ -386,6 +386,7 @@ fn the_status_document_has_the_fields_that_were_promised() {
         fields(&status["slots"][0]),
         "aborted age connections generation heartbeat_age in_flight pid polling requests resident_memory slot state"
     );
+    assert_eq!(fields(&status["connections"]), "accepted open spread");
     assert_eq!(fields(&status["master"]), "heartbeat_age pid start_time uptime");
     assert_eq!(status["responses"], serde_json::json!({"200": 2, "404": 1}));
     assert_eq!(status["master"]["pid"], server.pid());

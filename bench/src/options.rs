@@ -24,6 +24,8 @@ Suites (all, if none is named):
   client     CPU time per request of load generators: rustcorn-loadtester, wrk, oha, Locust
   static     files of 1 KiB and 1 MiB: rate, latency, CPU time per request
   axum       one axum service under axum::serve and under rustcorn: rate on 1 and 2 CPUs, latency, CPU time, memory
+  balance    how evenly 4 workers share 8, 64 and 1,000 connections
+  slow       a good client beside 2,800 idle and slow ones: latency, memory of a connection
 
 Options:
   --rounds N              Times that each server has its turn [default: 9]

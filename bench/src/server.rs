@@ -45,6 +45,12 @@ pub(crate) enum Kind {
         binary: PathBuf,
     },
     Nginx,
+    /// rustcorn with a socket for each worker (`reuse_port`).
+    RustcornLanes {
+        binary: PathBuf,
+    },
+    /// nginx with `reuseport`.
+    NginxLanes,
     /// rustcorn with the handler `static` on this directory.
     RustcornFiles {
         binary: PathBuf,
@@ -97,6 +103,11 @@ impl Contender {
                 let app = format!("handler = \"static\"\nroot = {root:?}\n");
                 (rustcorn(binary, None, None, &app, workers, &files)?, Signal::SIGINT)
             }
+            Kind::RustcornLanes { binary } => {
+                let mut command = rustcorn(binary, None, None, HELLO, workers, &files)?;
+                command.env("RUSTCORN_REUSE_PORT", "true");
+                (command, Signal::SIGINT)
+            }
             Kind::AxumUnderRustcorn { binary } => (rustcorn(binary, None, None, "", workers, &files)?, Signal::SIGINT),
             Kind::AxumServe { binary } => {
                 let mut command = Command::new(binary);
@@ -107,14 +118,12 @@ impl Contender {
             Kind::Flask { python, worker, statsd, otlp } => {
                 (flask(python, worker, *statsd, *otlp, workers), Signal::SIGTERM)
             }
-            Kind::Nginx => {
-                let text = "default_type \"text/plain; charset=utf-8\"; return 200 \"Hello World!\";";
-                return start_nginx(text, workers, cpu, files);
-            }
+            Kind::Nginx => return start_nginx(NGINX_HELLO, "", workers, cpu, files),
+            Kind::NginxLanes => return start_nginx(NGINX_HELLO, " reuseport", workers, cpu, files),
             Kind::NginxFiles { root } => {
                 // As its own default configuration has it, but for tcp_nopush, which goes with sendfile.
                 let text = format!("root {}; sendfile on; tcp_nopush on;", root.display());
-                return start_nginx(&text, workers, cpu, files);
+                return start_nginx(&text, "", workers, cpu, files);
             }
         };
         let mut server = Server::spawn(&mut command, cpu, files, quit)?;
@@ -125,11 +134,15 @@ impl Contender {
 
 /// What rustcorn's own handler is told.
 const HELLO: &str = "handler = \"hello\"\n";
+/// And nginx, to answer the same.
+const NGINX_HELLO: &str = "default_type \"text/plain; charset=utf-8\"; return 200 \"Hello World!\";";
 
 /// nginx does not tell which port the kernel chose for it, so one is chosen before; and it writes no line when it is up.
-fn start_nginx(location: &str, workers: usize, cpu: Option<usize>, files: Files) -> Result<Server> {
+fn start_nginx(location: &str, listen: &str, workers: usize, cpu: Option<usize>, files: Files) -> Result<Server> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let config = files.write("nginx.conf", &nginx_config(location, workers, port, &files.0))?;
+    let config =
+        nginx_config(location, workers, port, &files.0).replace("backlog=2048", &format!("backlog=2048{listen}"));
+    let config = files.write("nginx.conf", &config)?;
     let mut command = Command::new("nginx");
     command.args(["-e", "stderr", "-p"]).arg(&files.0).arg("-c").arg(config);
     let mut server = Server::spawn(&mut command, cpu, files, Signal::SIGTERM)?;
@@ -161,8 +174,9 @@ fn rustcorn(
     let otlp = otlp.map_or_else(String::new, |Otlp { to, ratio }| {
         format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
     });
-    let text =
-        format!("bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}");
+    let text = format!(
+        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nworker_connections = 4096\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}"
+    );
     let mut command = Command::new(binary);
     command.arg(files.write("app.toml", &text)?);
     plain(&mut command);

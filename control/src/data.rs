@@ -109,12 +109,15 @@ pub struct RequestCounts {
 }
 
 /// Connections.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Default, Debug)]
 pub struct ConnectionCounts {
     /// Now.
     pub open: u64,
     /// Since the start.
     pub accepted: u64,
+    /// Of the ready worker that has most, over their mean: 1 is even.
+    #[serde(default)]
+    pub spread: f64,
 }
 
 /// Reloads.

@@ -119,7 +119,10 @@ fn stats(stats: &data::Stats) -> String {
             ),
         ),
         ("responses", counts(&stats.responses)),
-        ("connections", format!("{} open, {} accepted", connections.open, connections.accepted)),
+        (
+            "connections",
+            format!("{} open, {} accepted, spread {:.2}", connections.open, connections.accepted, connections.spread),
+        ),
         ("restarts", counts(&stats.restarts)),
         ("recycles", counts(&stats.recycles)),
     ];

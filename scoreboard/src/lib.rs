@@ -13,6 +13,7 @@
 //! | `polled` | the text of the request being polled, under a sequence lock |
 //! | `ledger` | what the master writes: totals of past workers, seats, its own figures |
 //! | `board`, `writer` | the two sides: the master with its read-only view, and a worker |
+//! | `siblings` | what a worker sees of all workers, to leave connections to those that have fewer |
 //! | `counts`, `histogram` | what a reader holds in its own memory |
 
 mod board;
@@ -23,6 +24,7 @@ mod layout;
 mod ledger;
 mod map;
 mod polled;
+mod siblings;
 mod writer;
 
 pub use board::{Board, View, Vitals};
@@ -30,6 +32,7 @@ pub use counts::{Counts, OTHER_STATUS, Refusal, STATUSES};
 pub use histogram::Histogram;
 pub use ledger::{Cause, Figures, Master, Recycle, Seat, Snapshot};
 pub use polled::{Polled, PolledText};
+pub use siblings::{Glance, Siblings, spread};
 pub use writer::{Polling, Threads, Writer};
 
 /// Seats on the board. Untouched slots cost address space and nothing else.

@@ -63,7 +63,7 @@ pub(crate) fn board(fd: BorrowedFd<'_>) -> io::Result<Mapped<Image>> {
 /// As [`board`], for a reader: nothing can be stored through it. A descriptor open for reading alone will do.
 pub(crate) fn view(fd: BorrowedFd<'_>) -> io::Result<Mapped<Image>> {
     check_length(fd)?;
-    // SAFETY: as in `board`; the mapping is read-only, and `View`, its only owner, offers nothing that writes.
+    // SAFETY: as in `board`; the mapping is read-only, and `View` and `Siblings`, its only owners, offer nothing that writes.
     unsafe { Mapped::new(fd, 0, ProtFlags::PROT_READ) }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, OFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchownat};
@@ -183,6 +184,13 @@ pub fn refuse_new_handshakes(listener: BorrowedFd<'_>) -> io::Result<()> {
         SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0), // drop
         SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX), // keep all of it
     ])
+}
+
+/// Whether somebody waits to be accepted on a listening socket, or it is shut down. Never blocks, takes nobody.
+#[must_use]
+pub fn has_pending_connection(listener: BorrowedFd<'_>) -> bool {
+    // An error leaves the matter to whoever accepts.
+    poll(&mut [PollFd::new(listener, PollFlags::POLLIN)], PollTimeout::ZERO) != Ok(0)
 }
 
 /// Whether bytes wait to be read on a connection. Never blocks, takes nothing away.

@@ -1,18 +1,19 @@
 //! From a handoff to a serving worker, and from its end to an exit code.
 
+mod failure;
+
 use std::future::{Future, poll_fn};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use std::{fmt, io};
 
 use http::{Request, Response};
 use http_body::Body;
 use rustcorn_config::Settings;
-use rustcorn_scoreboard::{State, Threads, Writer};
+use rustcorn_scoreboard::{Siblings, State, Threads, Writer};
 use rustcorn_sys::fd::raise_descriptor_limit;
 use rustcorn_sys::log::{Level, Panic, describe_process, line, set_format, set_level, syslog};
 use rustcorn_sys::{Monotonic, Pid};
@@ -22,8 +23,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tower_service::Service;
 
+use self::failure::{Failure, cannot, exit, report};
 use crate::accept::Acceptors;
-use crate::access::{AccessLog, Flushed, Target};
+use crate::access::{self, AccessLog, Flushed};
 use crate::address::Address;
 use crate::arm::Arms;
 use crate::body::Body as RequestBody;
@@ -43,6 +45,7 @@ use crate::protocols::Spawns;
 use crate::run::{Core, End, Ended, Local, Runs, Threaded, Timer};
 use crate::shared::{Shared, Waits};
 use crate::telemetry::{QUICK_FLUSH, Telemetry};
+use crate::turns::Turns;
 use crate::wishes::OsWishes;
 
 /// Runs a worker on one thread; nothing of the application has to be `Send`. Returns when the worker is done: 0 stopped as
@@ -85,37 +88,6 @@ where
     exit(&Boot::start(handoff, hooks).and_then(Boot::init).and_then(|boot| boot.threaded(make)))
 }
 
-fn exit(result: &Result<(), Failure>) -> ExitCode {
-    line(Level::Info, format_args!("Worker exiting (pid: {})", Pid::this()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Boot(_)) => ExitCode::from(3),
-        Err(Failure::Refused(_)) => ExitCode::from(4),
-    }
-}
-
-/// Why a worker does not serve. Exit codes 3 and 4, as in gunicorn.
-#[derive(Debug)]
-enum Failure {
-    /// Something between master and worker is broken.
-    Boot(String),
-    /// The application does not want to.
-    Refused(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Boot(reason) | Self::Refused(reason) => f.write_str(reason),
-        }
-    }
-}
-
-/// Words an error of the operating system.
-fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::Boot(format!("cannot {what}: {error}"))
-}
-
 /// A worker that does not serve yet.
 struct Boot {
     settings: Settings,
@@ -126,6 +98,8 @@ struct Boot {
     draining: watch::Sender<bool>,
     listeners: Vec<OwnedFd>,
     lanes: Option<LanePlan>,
+    /// Until it accepts.
+    turns: Option<Turns>,
     shared: Arc<Shared>,
     ready: Ready,
     /// The master may give it another log file.
@@ -155,6 +129,7 @@ impl Boot {
         }
         let prepare = || {
             let threads = if settings.threads > 1 { Threads::Many } else { Threads::One };
+            let siblings = Siblings::attach(scoreboard.as_fd()).map_err(cannot("open the scoreboard"))?;
             let writer = Writer::attach(scoreboard, slot, threads).map_err(cannot("open the scoreboard"))?;
             writer.boot(Pid::this(), generation);
             let shared = Shared::new(writer, Policy::new(&settings), Waits::of(&settings));
@@ -170,7 +145,7 @@ impl Boot {
             let reopens = log.is_some();
             let mut logs: Vec<LogChannel> = log.into_iter().collect();
             if settings.logs_access() {
-                let (target, channel) = access_log(&settings, access, &ready)?;
+                let (target, channel) = access::target(&settings, access, &ready).map_err(Failure::Boot)?;
                 logs.extend(channel);
                 let started = AccessLog::start(&settings, slot, generation, target, &shared);
                 started.map_err(cannot("start a thread"))?;
@@ -179,13 +154,13 @@ impl Boot {
             let addresses = Address::of(&listeners).map_err(cannot("use a listening socket"))?;
             let lifeline =
                 Lifeline::watch(lifeline, logs, patience, || drop(last)).map_err(cannot("start a thread"))?;
-            Ok((shared, addresses, lifeline, reopens))
+            Ok((shared, addresses, Turns::new(siblings, slot), lifeline, reopens))
         };
-        let (shared, addresses, (lifeline, orphaned), reopens) =
+        let (shared, addresses, turns, (lifeline, orphaned), reopens) =
             prepare().inspect_err(|failure| report(&ready, failure))?;
         let (draining, receiver) = watch::channel(false);
         let context = Context::new(slot, generation, &settings, addresses, receiver, &shared);
-        let stream = Stream::open(slot == 0);
+        let (stream, turns) = (Stream::open(slot == 0), Some(turns));
         Ok(Self {
             settings,
             tls,
@@ -195,6 +170,7 @@ impl Boot {
             draining,
             listeners,
             lanes,
+            turns,
             shared,
             ready,
             reopens,
@@ -335,43 +311,13 @@ impl Boot {
         let handover = if lanes.is_some() { HANDOVER.min(settings.graceful_timeout / 2) } else { Duration::ZERO };
         let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
         let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
-        let arms = Arms {
-            settings,
-            shared,
-            acceptors: Acceptors::new(shared_by_all, lanes),
-            tls: self.tls.as_ref(),
-            wishes,
-            handover,
-        };
+        let mut acceptors = Acceptors::new(shared_by_all, lanes);
+        if let Some(turns) = self.turns.take() {
+            acceptors.take_turns(turns);
+        }
+        let arms = Arms { settings, shared, acceptors, tls: self.tls.as_ref(), wishes, handover };
         Core::armed(arms, service, executor).map_err(Failure::Boot)
     }
-}
-
-/// Where requests are logged, and how another file may come.
-fn access_log(
-    settings: &Settings,
-    given: Option<(OwnedFd, OwnedFd)>,
-    ready: &Ready,
-) -> Result<(Option<Target>, Option<LogChannel>), Failure> {
-    match (&settings.accesslog, given) {
-        (rustcorn_config::AccessLog::Off, _) => Ok((None, None)),
-        (rustcorn_config::AccessLog::StandardOutput, _) => Ok((Some(Target::StandardOutput), None)),
-        (rustcorn_config::AccessLog::File(_), Some((file, channel))) => {
-            let file = Arc::new(file);
-            let channel = LogChannel::access_log(channel, ready, Arc::clone(&file));
-            Ok((Some(Target::File(file)), Some(channel.map_err(cannot("copy a descriptor"))?)))
-        }
-        (rustcorn_config::AccessLog::File(_), None) => {
-            let why = "the master has not handed over the file of accesslog: build both with the same rustcorn release";
-            Err(Failure::Boot(why.to_owned()))
-        }
-    }
-}
-
-/// Tells the master, and with it the operator, why this worker does not come up.
-fn report(ready: &Ready, failure: &Failure) {
-    line(Level::Error, format_args!("Worker (pid: {}) failed to boot: {failure}", Pid::this()));
-    ready.failed(&failure.to_string());
 }
 
 /// Builds the application. That it panics is a refusal like any other.

@@ -100,7 +100,7 @@ impl Lane {
         if hold {
             // A descriptor of its own, since it goes to the runtime for as long as it is held.
             match self.socket.try_clone().and_then(Listener::new) {
-                Ok(listener) => open.push(Open { listener, lane: Some(at) }),
+                Ok(listener) => open.push(Open::new(listener, Some(at))),
                 Err(error) => {
                     line(Level::Warning, format_args!("Cannot accept for another worker: {error}"));
                     return; // tried again at the next look

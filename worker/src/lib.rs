@@ -34,6 +34,7 @@ mod accept;
 mod access;
 mod address;
 mod arm;
+mod balance;
 mod body;
 mod boot;
 mod client;
@@ -71,6 +72,7 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod turns;
 mod wishes;
 
 pub use address::Address;

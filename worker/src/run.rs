@@ -146,7 +146,14 @@ where
         if self.shared.registry.poll_below(cx, self.plan.worker_connections).is_pending() {
             return Poll::Pending; // the queue keeps them, for a sibling or for later
         }
-        self.acceptors.poll_accept(cx).map(Event::Accepted)
+        let accepted = self.acceptors.poll_accept(cx);
+        if accepted.is_pending()
+            && let Some(own) = self.acceptors.waits_with()
+        {
+            // One connection less, and it may be this worker's turn. If that is so already, the wait ends by itself.
+            let _ = self.shared.registry.poll_below(cx, own);
+        }
+        accepted.map(Event::Accepted)
     }
 
     fn spawn(&self, socket: Socket) {
@@ -155,7 +162,8 @@ where
         }
     }
 
-    fn begin_to_leave(&self, leaves: &mut impl FnMut()) -> Leaving {
+    fn begin_to_leave(&mut self, leaves: &mut impl FnMut()) -> Leaving {
+        self.acceptors.take_all();
         self.shared.writer.set_state(State::Draining);
         self.shared.say_close();
         leaves();

@@ -72,6 +72,7 @@ fn an_idle_server_has_every_family_and_no_surprise() {
         assert_eq!(samples.get(name), Some(&0.0), "{name}");
     }
     assert_eq!(samples[concat!("rustcorn_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")], 1.0);
+    assert_eq!(samples["rustcorn_connections_spread_ratio"], 1.0, "nobody has more than others");
     assert_eq!(samples["rustcorn_master_start_time_seconds"], 1_800_000_000.0);
     assert!(!samples.contains_key("rustcorn_backlog"), "nobody could tell");
 }
@@ -100,8 +101,10 @@ fn the_numbers_are_those_of_the_scoreboard() {
         worker.request_finished(status, Duration::from_millis(millis), 100);
     }
     worker.logged_exception();
+    world.worker(3).set_state(State::Ready);
     let samples = parse(&text(&world.snapshot(), now()));
     let expected = [
+        ("rustcorn_connections_spread_ratio", 2.0),
         ("rustcorn_requests_total", 5.0),
         ("rustcorn_responses_total{code=\"200\"}", 2.0),
         ("rustcorn_responses_total{code=\"other\"}", 1.0),
@@ -116,7 +119,7 @@ fn the_numbers_are_those_of_the_scoreboard() {
         ("rustcorn_backlog", 8.0),
         ("rustcorn_response_bytes_total", 500.0),
         ("rustcorn_workers{state=\"booting\"}", 0.0),
-        ("rustcorn_workers{state=\"ready\"}", 1.0),
+        ("rustcorn_workers{state=\"ready\"}", 2.0),
         ("rustcorn_workers_busy", 1.0),
         ("rustcorn_workers_target", 5.0),
         ("rustcorn_worker_restarts_total{cause=\"exited\"}", 1.0),

@@ -1,12 +1,14 @@
 //! The suites: what is measured, each in a file of its own.
 
 mod axum;
+mod balance;
 mod client;
 mod files;
 mod kill;
 mod master;
 mod memory;
 mod reload;
+mod slow;
 mod start;
 mod telemetry;
 mod throughput;
@@ -26,7 +28,7 @@ pub(crate) struct Suite {
     run: fn(&Bench<'_>) -> Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 11] = [
+pub(crate) const SUITES: [Suite; 13] = [
     Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
     Suite { name: "close", run: |bench| throughput::run(bench, true) },
     Suite { name: "telemetry", run: telemetry::run },
@@ -38,6 +40,8 @@ pub(crate) const SUITES: [Suite; 11] = [
     Suite { name: "client", run: client::run },
     Suite { name: "static", run: files::run },
     Suite { name: "axum", run: axum::run },
+    Suite { name: "balance", run: balance::run },
+    Suite { name: "slow", run: slow::run },
 ];
 
 /// What the suites have in common.

@@ -11,7 +11,7 @@ fn stats(uptime: f64, total: u64, errors: u64) -> data::Stats {
         "version": "0.1.0", "name": "hello", "pid": 4123, "uptime": uptime, "phase": "running", "generation": 2,
         "workers": {"target": 4, "ready": 3, "booting": 1, "draining": 0},
         "requests": {"total": total, "aborted": 0, "in_flight": 5, "response_bytes": 1},
-        "connections": {"open": 64, "accepted": 99}, "responses": {"2xx": total - errors, "5xx": errors},
+        "connections": {"open": 64, "accepted": 99, "spread": 1.25}, "responses": {"2xx": total - errors, "5xx": errors},
         "restarts": {"killed": 1, "hang": 2}, "recycles": {}, "reloads": {"ok": 1, "failed": 0},
     }))
     .unwrap()
@@ -74,7 +74,7 @@ fn it_fits_on_a_small_terminal() {
         "hello   rustcorn 0.1.0   pid 4123   up 1m42s   running",
         "workers  3 of 4 ready   1 booting   0 draining   generation 2",
         "requests 12345/s   p50 200 µs   p99 5.0 ms   5xx 1.5/s",
-        "         5 in flight   64 connections",
+        "         5 in flight   64 connections   spread 1.25",
         "so far   25690 served   3 restarts   0 recycled   reloads 1 ok 0 failed",
         "",
         "SLOT     PID  GEN STATE         AGE   REQ/S FLIGHT  CONNS     RSS BUSY WITH",

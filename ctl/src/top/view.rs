@@ -88,7 +88,10 @@ fn header(frame: &mut Frame<'_>, area: Rect, picture: &Picture, is_old: bool) {
             Span::raw(format!("   p50 {}   p99 {}   ", latency(picture.p50), latency(picture.p99))),
             Span::styled(format!("5xx {}/s", rate(picture.errors_per_second)), errors),
         ]),
-        Line::from(format!("         {} in flight   {} connections", stats.requests.in_flight, stats.connections.open)),
+        Line::from(format!(
+            "         {} in flight   {} connections   spread {:.2}",
+            stats.requests.in_flight, stats.connections.open, stats.connections.spread
+        )),
         Line::from(format!(
             "so far   {} served   {restarts} restarts   {recycles} recycled   reloads {} ok {} failed",
             short(stats.requests.total),

@@ -5,6 +5,8 @@
 //! | `start` | it serves, and its log reads like gunicorn's |
 //! | `boot` | a first start that fails says why and ends |
 //! | `bad_input`, `cli` | mistakes are told at once; what the program says about itself |
+//! | `balance` | workers share connections evenly, and nobody waits for one that stands still |
+//! | `masses` | thousands of idle and slow clients beside a good one |
 //! | `scale` | TTIN and TTOU; where settings come from |
 //! | `sockets` | TCP and unix sockets |
 //! | `stop` | TERM drains, INT is quick |
@@ -51,6 +53,7 @@ mod receiver;
 mod access_log;
 mod activation;
 mod bad_input;
+mod balance;
 mod boot;
 mod cli;
 mod connections;
@@ -70,6 +73,7 @@ mod leak;
 mod limits;
 mod log_files;
 mod logs;
+mod masses;
 mod matrix;
 mod memory;
 mod new;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustcorn_config::Shown;
 use rustcorn_control::data;
-use rustcorn_scoreboard::{Board, Cause, Phase, Recycle, Seat, Snapshot};
+use rustcorn_scoreboard::{Board, Cause, Phase, Recycle, Seat, Snapshot, State, spread};
 use rustcorn_sys::procfs::resident;
 use rustcorn_sys::{Monotonic, Pid};
 use serde::Serialize;
@@ -87,6 +87,7 @@ impl Scene<'_> {
             let class = if status < 600 { format!("{}xx", status / 100) } else { "other".to_owned() };
             *responses.entry(class).or_default() += count;
         }
+        let ready_seats = seats.iter().filter(|seat| seat.vitals.state == State::Ready);
         data::Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: name.to_owned(),
@@ -109,6 +110,7 @@ impl Scene<'_> {
             connections: data::ConnectionCounts {
                 open: seats.iter().map(|seat| seat.vitals.connections).sum(),
                 accepted: totals.accepted,
+                spread: spread(ready_seats.map(|seat| seat.vitals.connections)),
             },
             responses,
             restarts: Cause::ALL.iter().map(|cause| cause.name().to_owned()).zip(figures.restarts).collect(),

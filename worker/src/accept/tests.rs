@@ -48,7 +48,7 @@ fn unix_sockets_are_served_the_same_way() {
         let path = std::env::temp_dir().join(format!("rustcorn-accept-{}", std::process::id()));
         let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let listener = Listener::new(unix.try_clone().unwrap().into()).unwrap();
-        assert!(matches!(listener, Listener::Unix(_)));
+        assert!(matches!(listener.0.get_ref(), Queue::Unix(_)));
         let _client = StdUnixStream::connect(&path).unwrap();
         let mut taken = 0;
         Acceptors::new(vec![listener], None).finish(true, 100, |socket| {
