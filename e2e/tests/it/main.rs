@@ -58,6 +58,7 @@ mod deploy;
 mod dev;
 mod docs;
 mod examples;
+mod grpc;
 mod http1;
 mod lanes;
 mod layers;
