@@ -145,7 +145,7 @@ fn start(set: &str) -> Server {
 
 #[test]
 fn calls_of_all_four_kinds_with_the_limits_of_bodies_in_force() {
-    let server = start("workers = 1\nmax_body_size = 65536\nbody_timeout = 0.5");
+    let server = start("workers = 1\nmax_body_size = 65536\nbody_timeout = 1");
     run(async {
         let mut greeter = Greeter::at(server.address()).await;
         assert_eq!(greeter.say_hello("world").await.expect("greeted"), "Hello, world");
@@ -164,7 +164,7 @@ fn calls_of_all_four_kinds_with_the_limits_of_bodies_in_force() {
         say.send(hello("one")).expect("it listens");
         assert_eq!(next(&mut replies).await.as_deref(), Some("Hello, one"));
         // Silent for longer than a body may stand still.
-        timeout(Duration::from_millis(1500), replies.message()).await.expect_err("nothing is said");
+        timeout(Duration::from_millis(2500), replies.message()).await.expect_err("nothing is said");
         say.send(hello("two")).expect("it listens");
         assert_eq!(next(&mut replies).await.as_deref(), Some("Hello, two"));
         drop(say);

@@ -149,9 +149,9 @@ fn every_case_has_the_outcome_that_the_corpus_says() {
         let mut client = Client::to(&server);
         client.write(&all_bytes(frames));
         let found = outcome(&mut client);
-        if found != expected {
+        if !expected.split(" or ").any(|expected| found == expected) {
             wrong.push(format!("{rule}, {name}: {found} instead of {expected}"));
-        } else if expected.starts_with("connection") {
+        } else if found.starts_with("connection") {
             assert!(
                 client.rest().iter().all(|frame| frame.kind != HEADERS),
                 "{name}: nothing is answered after its end"
