@@ -65,6 +65,7 @@ mod dev;
 mod docs;
 mod examples;
 mod foreign;
+mod grpc;
 mod hooks;
 mod http1;
 mod lanes;

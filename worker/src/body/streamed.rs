@@ -80,7 +80,8 @@ impl Streamed {
             return Err(self.refuse(Reason::BodyTooLarge));
         }
         self.left -= bytes;
-        if let Some(waiting) = &self.waiting {
+        // A frame of nothing is no progress.
+        if let Some(waiting) = self.waiting.as_ref().filter(|_| bytes > 0) {
             waiting.moved(bytes);
         }
         if let Some(trailers) = frame.trailers_mut()

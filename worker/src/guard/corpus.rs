@@ -29,7 +29,7 @@ fn case(line: &str) -> Case {
     }
 }
 
-fn unescaped(mut text: &str) -> Vec<u8> {
+pub(crate) fn unescaped(mut text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(first) = text.chars().next() {
         let taken = match first {

@@ -2,7 +2,7 @@
 //! of a head is either a request or refused by it. What remains is what others rely on, and the limits: by the rules of HTTP/1.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::authority::{is_authority, is_host_and_port};
 use super::bytes::trimmed;
@@ -83,6 +83,9 @@ impl Rules {
     fn headers(&self, headers: &mut HeaderMap, trusted: bool) -> Result<Marks, Reason> {
         let (mut marks, mut dropped) = (Marks::default(), Vec::new());
         for (name, value) in &*headers {
+            if has_blank_around(value) {
+                return Err(Reason::BlankAroundValue);
+            }
             if *name == EXPECT && !is(trimmed(value.as_bytes()), b"100-continue") {
                 return Err(Reason::Expectation);
             }
@@ -116,6 +119,9 @@ impl Rules {
         if trailers.len() > self.fields || size > TRAILERS {
             return Err(Reason::TrailersTooLarge);
         }
+        if trailers.values().any(has_blank_around) {
+            return Err(Reason::BlankAroundValue);
+        }
         let mut dropped = Vec::new();
         for name in trailers.keys() {
             if self.trailer(name.as_str().as_bytes(), name.as_str().contains('_'))? == Verdict::Drop {
@@ -125,6 +131,11 @@ impl Rules {
         dropped.into_iter().for_each(|name: HeaderName| drop(trailers.remove(name)));
         Ok(())
     }
+}
+
+fn has_blank_around(value: &HeaderValue) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
 }
 
 fn is_twice(headers: &HeaderMap, name: HeaderName) -> bool {

@@ -219,7 +219,7 @@ impl Guard {
 }
 
 #[cfg(test)]
-mod corpus;
+pub(crate) mod corpus;
 #[cfg(test)]
 mod differential_tests;
 #[cfg(test)]

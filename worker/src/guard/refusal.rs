@@ -66,6 +66,7 @@ reasons! {
     NoColon Header BAD_REQUEST "header line without colon", "RFC 9112, 5";
     HeaderName Header BAD_REQUEST "invalid header name", "RFC 9110, 5.1";
     BlankBeforeColon Header BAD_REQUEST "blank between header name and colon", "RFC 9112, 5.1";
+    BlankAroundValue Header BAD_REQUEST "blank before or after the value of a header of HTTP/2", "RFC 9113, 8.2.1";
     Underscore Header BAD_REQUEST "header name with an underscore", "header_map";
     NoHost Header BAD_REQUEST "no Host header", "RFC 9112, 3.2";
     TwoHosts Header BAD_REQUEST "more than one Host header", "RFC 9112, 3.2";

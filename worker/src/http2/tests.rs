@@ -1,6 +1,7 @@
 //! HTTP/2 as a client sees it that writes its frames by hand, and may write any.
 
 mod client;
+mod corpus;
 mod limits;
 
 use std::time::{Duration, Instant};

@@ -38,7 +38,7 @@ pub(crate) struct Http2 {
 
 /// Spawns hyper's tasks on this thread.
 #[derive(Clone)]
-struct Here;
+pub(crate) struct Here;
 
 impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Here {
     fn execute(&self, task: F) {

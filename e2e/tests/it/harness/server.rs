@@ -193,6 +193,11 @@ impl Server {
         self.setup.text()
     }
 
+    /// Whether there is such a line already.
+    pub(crate) fn said(&self, pattern: &str) -> bool {
+        self.log.count(pattern) > 0
+    }
+
     /// Waits for a line from now on.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, pattern: &str) -> String {

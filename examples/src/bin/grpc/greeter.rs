@@ -5,34 +5,37 @@
 //! package hello;
 //! message HelloRequest { string name = 1; }
 //! message HelloReply { string message = 1; }
-//! service Greeter { rpc SayHello(HelloRequest) returns (HelloReply); }
+//! service Greeter {
+//!   rpc SayHello(HelloRequest) returns (HelloReply);
+//!   rpc GreetEach(HelloRequest) returns (stream HelloReply);
+//!   rpc GreetAll(stream HelloRequest) returns (HelloReply);
+//!   rpc Chat(stream HelloRequest) returns (stream HelloReply);
+//! }
 //! ```
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::Stream;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, StdError, http};
-use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::{Request, Response, Status};
+use tonic::server::{Grpc, NamedService};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tower::service_fn;
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct HelloRequest {
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-}
+use crate::messages::{HelloReply, HelloRequest};
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct HelloReply {
-    #[prost(string, tag = "1")]
-    pub(crate) message: String,
-}
+pub(crate) type Replies = Pin<Box<dyn Stream<Item = Result<HelloReply, Status>> + Send>>;
 
 #[tonic::async_trait]
 pub(crate) trait Greeter: Send + Sync + 'static {
     async fn say_hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status>;
+    async fn greet_each(&self, request: Request<HelloRequest>) -> Result<Response<Replies>, Status>;
+    async fn greet_all(&self, request: Request<Streaming<HelloRequest>>) -> Result<Response<HelloReply>, Status>;
+    async fn chat(&self, request: Request<Streaming<HelloRequest>>) -> Result<Response<Replies>, Status>;
 }
 
 pub(crate) struct GreeterServer<T>(Arc<T>);
@@ -68,24 +71,41 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        match request.uri().path() {
-            "/hello.Greeter/SayHello" => {
-                let method = SayHello(Arc::clone(&self.0));
-                Box::pin(async move { Ok(Grpc::new(ProstCodec::default()).unary(method, request).await) })
-            }
-            _ => Box::pin(async move { Ok(Status::unimplemented("").into_http()) }),
-        }
-    }
-}
-
-struct SayHello<T>(Arc<T>);
-
-impl<T: Greeter> UnaryService<HelloRequest> for SayHello<T> {
-    type Response = HelloReply;
-    type Future = BoxFuture<Response<HelloReply>, Status>;
-
-    fn call(&mut self, request: Request<HelloRequest>) -> Self::Future {
-        let greeter = Arc::clone(&self.0);
-        Box::pin(async move { greeter.say_hello(request).await })
+        let (greeter, path) = (Arc::clone(&self.0), request.uri().path().to_owned());
+        let mut grpc = Grpc::new(ProstCodec::<HelloReply, HelloRequest>::default());
+        let greeter = move || Arc::clone(&greeter);
+        Box::pin(async move {
+            Ok(match &*path {
+                "/hello.Greeter/SayHello" => {
+                    let method = service_fn(|request| {
+                        let greeter = greeter();
+                        async move { greeter.say_hello(request).await }
+                    });
+                    grpc.unary(method, request).await
+                }
+                "/hello.Greeter/GreetEach" => {
+                    let method = service_fn(|request| {
+                        let greeter = greeter();
+                        async move { greeter.greet_each(request).await }
+                    });
+                    grpc.server_streaming(method, request).await
+                }
+                "/hello.Greeter/GreetAll" => {
+                    let method = service_fn(|request| {
+                        let greeter = greeter();
+                        async move { greeter.greet_all(request).await }
+                    });
+                    grpc.client_streaming(method, request).await
+                }
+                "/hello.Greeter/Chat" => {
+                    let method = service_fn(|request| {
+                        let greeter = greeter();
+                        async move { greeter.chat(request).await }
+                    });
+                    grpc.streaming(method, request).await
+                }
+                _ => Status::unimplemented("").into_http(),
+            })
+        })
     }
 }

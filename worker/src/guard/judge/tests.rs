@@ -1,6 +1,5 @@
 //! Requests of HTTP/2, each with one thing that is as it should be or is not.
 
-use http::HeaderValue;
 use rustcorn_config::{HeaderMap as Underscores, Settings};
 
 use super::*;

@@ -84,22 +84,27 @@ impl Client {
 
     /// The next frame; `None` at the end of the connection.
     pub(super) fn frame(&mut self) -> Option<Frame> {
+        self.try_frame().unwrap_or_else(|error| panic!("nothing comes: {error}"))
+    }
+
+    /// As [`Self::frame`]; an error if there is none in time.
+    pub(super) fn try_frame(&mut self) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.cut() {
                 match (frame.kind, frame.flags & ACK) {
                     (SETTINGS, 0) => _ = self.send(SETTINGS, ACK, 0, &[]),
                     (SETTINGS, _) | (WINDOW_UPDATE, _) => {}
                     (PING, 0) if self.pongs => _ = self.send(PING, ACK, 0, &frame.payload),
-                    _ => return Some(frame),
+                    _ => return Ok(Some(frame)),
                 }
                 continue;
             }
             let mut bytes = [0; 65536];
             match std::io::Read::read(&mut self.stream, &mut bytes) {
-                Ok(0) => return None,
+                Ok(0) => return Ok(None),
                 Ok(length) => self.buffer.extend_from_slice(&bytes[..length]),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("nothing comes: {error}"),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
     }
