@@ -6,6 +6,7 @@ mod files;
 mod kill;
 mod master;
 mod memory;
+mod peers;
 mod reload;
 mod start;
 mod telemetry;
@@ -26,7 +27,7 @@ pub(crate) struct Suite {
     run: fn(&Bench<'_>) -> Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 11] = [
+pub(crate) const SUITES: [Suite; 12] = [
     Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
     Suite { name: "close", run: |bench| throughput::run(bench, true) },
     Suite { name: "telemetry", run: telemetry::run },
@@ -38,6 +39,7 @@ pub(crate) const SUITES: [Suite; 11] = [
     Suite { name: "client", run: client::run },
     Suite { name: "static", run: files::run },
     Suite { name: "axum", run: axum::run },
+    Suite { name: "peers", run: peers::run },
 ];
 
 /// What the suites have in common.
@@ -70,7 +72,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         builds.map(|(name, binary)| Contender {
             name: name.clone(),
-            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None, otlp: None },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None, otlp: None, access_log: false },
         })
     }
 
@@ -80,7 +82,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         Ok(builds.map(move |(name, binary)| Contender {
             name: format!("{name}, statsd"),
-            kind: Kind::Rustcorn { binary: binary.clone(), statsd, otlp: None },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd, otlp: None, access_log: false },
         }))
     }
 
@@ -90,7 +92,7 @@ impl Bench<'_> {
 
     /// None where it is not installed.
     fn nginx(&self) -> Option<Contender> {
-        self.nginx.then(|| Contender { name: "nginx".to_owned(), kind: Kind::Nginx })
+        self.nginx.then(|| Contender { name: "nginx".to_owned(), kind: Kind::Nginx { access_log: false } })
     }
 
     /// Those with a master and workers.
