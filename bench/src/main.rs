@@ -7,6 +7,7 @@ mod procfs;
 mod server;
 mod sink;
 mod suites;
+mod syscalls;
 mod table;
 mod wrk;
 

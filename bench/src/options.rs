@@ -23,6 +23,8 @@ Suites (all, if none is named):
   master     CPU time of the master: 64 idle workers, and full load
   client     CPU time per request of load generators: rustcorn-loadtester, wrk, oha, Locust
   static     files of 1 KiB and 1 MiB: rate, latency, CPU time per request
+  peers      all servers in one run, with open connections and with one for each request: rate, latency, CPU time, memory,
+             system calls; rustcorn with and without statsd and access log, bare hyper, axum, nginx, gunicorn
   axum       one axum service under axum::serve and under rustcorn: rate on 1 and 2 CPUs, latency, CPU time, memory
   balance    how evenly 4 workers share 8, 64 and 1,000 connections
   slow       a good client beside 2,800 idle and slow ones: latency, memory of a connection

@@ -87,6 +87,12 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
     children
 }
 
+/// Who traces a process.
+pub(crate) fn tracer_of(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok())
+}
+
 /// `None` also for a zombie: it is a child in name only.
 fn parent_of(pid: u32) -> Option<u32> {
     parse_parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)

@@ -1,5 +1,7 @@
 //! Servers under test: started on a port of their own, with what they need in a directory of their own, gone when dropped.
 
+mod commands;
+
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,10 @@ use nix::unistd::Pid;
 
 use crate::Result;
 use crate::procfs::{self, CpuTime};
+
+pub(crate) use commands::has_no_access_log;
+
+use commands::{access_log_key, flask, gunicorn, nginx_config, otlp_keys, rustcorn, statsd_key};
 
 /// The CPU of a server that has one to itself.
 pub(crate) const CPU: usize = 0;
@@ -34,23 +40,28 @@ pub(crate) enum Kind {
         binary: PathBuf,
         statsd: Option<SocketAddr>,
         otlp: Option<Otlp>,
-    },
-    /// With a line for each request in a file: gunicorn's, or an object with `httpRequest`.
-    RustcornLogging {
-        binary: PathBuf,
-        json: bool,
+        /// A line for each request, in a file.
+        access_log: bool,
     },
     /// One process, whatever number of workers is asked for.
     BareHyper {
         binary: PathBuf,
     },
-    Nginx,
+    Nginx {
+        access_log: bool,
+    },
     /// rustcorn with a socket for each worker (`reuse_port`).
     RustcornLanes {
         binary: PathBuf,
     },
     /// nginx with `reuseport`.
     NginxLanes,
+    /// gunicorn with workers of this class, and an application in two lines (bench/peers/plain).
+    Gunicorn {
+        python: PathBuf,
+        class: &'static str,
+        app: &'static str,
+    },
     /// rustcorn with the handler `static` on this directory.
     RustcornFiles {
         binary: PathBuf,
@@ -90,25 +101,19 @@ impl Contender {
         let files = Files::new()?;
         let (mut command, quit) = match &self.kind {
             // TERM drains.
-            Kind::Rustcorn { binary, statsd, otlp } => {
-                (rustcorn(binary, *statsd, *otlp, HELLO, workers, &files)?, Signal::SIGINT)
-            }
-            Kind::RustcornLogging { binary, json } => {
-                let mut command = rustcorn(binary, None, None, HELLO, workers, &files)?;
-                command.arg("--access-logfile").arg(files.path().join("access.log"));
-                command.args(["--log-format", if *json { "json" } else { "text" }]);
-                (command, Signal::SIGINT)
+            Kind::Rustcorn { binary, statsd, otlp, access_log } => {
+                let log = if *access_log { access_log_key(files.path()) } else { String::new() };
+                let keys = format!("{}{}{log}", statsd_key(*statsd), otlp_keys(*otlp));
+                (rustcorn(binary, &keys, HELLO, workers, &files)?, Signal::SIGINT)
             }
             Kind::RustcornFiles { binary, root } => {
                 let app = format!("handler = \"static\"\nroot = {root:?}\n");
-                (rustcorn(binary, None, None, &app, workers, &files)?, Signal::SIGINT)
+                (rustcorn(binary, "", &app, workers, &files)?, Signal::SIGINT)
             }
             Kind::RustcornLanes { binary } => {
-                let mut command = rustcorn(binary, None, None, HELLO, workers, &files)?;
-                command.env("RUSTCORN_REUSE_PORT", "true");
-                (command, Signal::SIGINT)
+                (rustcorn(binary, "reuse_port = true\n", HELLO, workers, &files)?, Signal::SIGINT)
             }
-            Kind::AxumUnderRustcorn { binary } => (rustcorn(binary, None, None, "", workers, &files)?, Signal::SIGINT),
+            Kind::AxumUnderRustcorn { binary } => (rustcorn(binary, "", "", workers, &files)?, Signal::SIGINT),
             Kind::AxumServe { binary } => {
                 let mut command = Command::new(binary);
                 command.args(["serve", &workers.to_string()]);
@@ -118,7 +123,15 @@ impl Contender {
             Kind::Flask { python, worker, statsd, otlp } => {
                 (flask(python, worker, *statsd, *otlp, workers), Signal::SIGTERM)
             }
-            Kind::Nginx => return start_nginx(NGINX_HELLO, "", workers, cpu, files),
+            Kind::Gunicorn { python, class, app } => (gunicorn(python, class, app, workers), Signal::SIGTERM),
+            Kind::Nginx { access_log } => {
+                let log = if *access_log {
+                    format!(" access_log {}/access.log;", files.path().display())
+                } else {
+                    String::new()
+                };
+                return start_nginx(&format!("{NGINX_HELLO}{log}"), "", workers, cpu, files);
+            }
             Kind::NginxLanes => return start_nginx(NGINX_HELLO, " reuseport", workers, cpu, files),
             Kind::NginxFiles { root } => {
                 // As its own default configuration has it, but for tcp_nopush, which goes with sendfile.
@@ -160,86 +173,6 @@ fn start_nginx(location: &str, listen: &str, workers: usize, cpu: Option<usize>,
 /// Whether there is an nginx to compare with.
 pub(crate) fn has_nginx() -> bool {
     Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
-fn rustcorn(
-    binary: &Path,
-    statsd: Option<SocketAddr>,
-    otlp: Option<Otlp>,
-    app: &str,
-    workers: usize,
-    files: &Files,
-) -> Result<Command> {
-    let statsd = statsd.map_or_else(String::new, |to| format!("statsd_host = \"{to}\"\n"));
-    let otlp = otlp.map_or_else(String::new, |Otlp { to, ratio }| {
-        format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
-    });
-    let text = format!(
-        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nworker_connections = 4096\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}"
-    );
-    let mut command = Command::new(binary);
-    command.arg(files.write("app.toml", &text)?);
-    plain(&mut command);
-    Ok(command)
-}
-
-fn flask(python: &Path, worker: &str, statsd: SocketAddr, otlp: Otlp, workers: usize) -> Command {
-    let mut command = Command::new(python);
-    plain(&mut command);
-    command
-        .args([
-            "-m",
-            "gunicorn",
-            "--bind=127.0.0.1:0",
-            &format!("--workers={workers}"),
-            &format!("--worker-class={worker}"),
-        ])
-        .args([format!("--statsd-host={statsd}"), "app:app".to_owned()])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/flask")) // where its configuration is found
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", otlp.to))
-        .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
-        .env("OTEL_TRACES_SAMPLER_ARG", otlp.ratio);
-    command
-}
-
-/// The settings of whoever runs this are not those to measure.
-fn plain(command: &mut Command) {
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        let prefixes = ["RUSTCORN_", "OTEL_", "GUNICORN_"];
-        if prefixes.iter().any(|prefix| text.starts_with(prefix))
-            || ["PORT", "WEB_CONCURRENCY", "CHAOS_TARGET_PERCENT"].contains(&&*text)
-        {
-            command.env_remove(&name);
-        }
-    }
-}
-
-/// The least that answers as the others do; no access log, and keep-alive connections without end.
-fn nginx_config(location: &str, workers: usize, port: u16, dir: &Path) -> String {
-    let dir = dir.display();
-    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("    {kind}_temp_path {dir}/{kind};\n"))
-        .collect();
-    format!(
-        "daemon off;
-worker_processes {workers};
-pid {dir}/nginx.pid;
-error_log stderr;
-events {{ worker_connections 4096; }}
-http {{
-{temp}    access_log off;
-    server_tokens off;
-    keepalive_requests 1000000000;
-    server {{
-        listen 127.0.0.1:{port} backlog=2048;
-        location / {{ {location} }}
-    }}
-}}
-"
-    )
 }
 
 /// A running server, stopped on drop together with its workers.

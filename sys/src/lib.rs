@@ -19,6 +19,7 @@ pub mod passing;
 pub mod pid;
 pub mod procfs;
 pub mod signal;
+pub mod sixteen;
 pub mod socket;
 pub mod spawn;
 pub mod title;

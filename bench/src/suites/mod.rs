@@ -7,6 +7,7 @@ mod files;
 mod kill;
 mod master;
 mod memory;
+mod peers;
 mod reload;
 mod slow;
 mod start;
@@ -28,7 +29,7 @@ pub(crate) struct Suite {
     run: fn(&Bench<'_>) -> Result<()>,
 }
 
-pub(crate) const SUITES: [Suite; 13] = [
+pub(crate) const SUITES: [Suite; 14] = [
     Suite { name: "keepalive", run: |bench| throughput::run(bench, false) },
     Suite { name: "close", run: |bench| throughput::run(bench, true) },
     Suite { name: "telemetry", run: telemetry::run },
@@ -42,6 +43,7 @@ pub(crate) const SUITES: [Suite; 13] = [
     Suite { name: "axum", run: axum::run },
     Suite { name: "balance", run: balance::run },
     Suite { name: "slow", run: slow::run },
+    Suite { name: "peers", run: peers::run },
 ];
 
 /// What the suites have in common.
@@ -74,7 +76,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         builds.map(|(name, binary)| Contender {
             name: name.clone(),
-            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None, otlp: None },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None, otlp: None, access_log: false },
         })
     }
 
@@ -84,7 +86,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         Ok(builds.map(move |(name, binary)| Contender {
             name: format!("{name}, statsd"),
-            kind: Kind::Rustcorn { binary: binary.clone(), statsd, otlp: None },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd, otlp: None, access_log: false },
         }))
     }
 
@@ -93,7 +95,7 @@ impl Bench<'_> {
         let builds = self.programs.rustcorn.iter();
         builds.map(|(name, binary)| Contender {
             name: format!("{name}, access log"),
-            kind: Kind::RustcornLogging { binary: binary.clone(), json: false },
+            kind: Kind::Rustcorn { binary: binary.clone(), statsd: None, otlp: None, access_log: true },
         })
     }
 
@@ -103,7 +105,7 @@ impl Bench<'_> {
 
     /// None where it is not installed.
     fn nginx(&self) -> Option<Contender> {
-        self.nginx.then(|| Contender { name: "nginx".to_owned(), kind: Kind::Nginx })
+        self.nginx.then(|| Contender { name: "nginx".to_owned(), kind: Kind::Nginx { access_log: false } })
     }
 
     /// Those with a master and workers.

@@ -64,7 +64,7 @@ fn contenders(bench: &Bench<'_>, sink: &Sink) -> Result<Vec<Contender>> {
         let ratios = RATIOS.map(|(ratio, name)| (Some(otlp(ratio)), format!("{build}, trace {name}")));
         for (otlp, name) in [(None, format!("{build}, otlp off"))].into_iter().chain(ratios) {
             for (statsd, suffix) in [(None, ""), (Some(statsd), ", statsd")] {
-                let kind = Kind::Rustcorn { binary: binary.clone(), statsd, otlp };
+                let kind = Kind::Rustcorn { binary: binary.clone(), statsd, otlp, access_log: false };
                 all.push(Contender { name: format!("{name}{suffix}"), kind });
             }
         }

@@ -7,7 +7,7 @@
 use crate::Result;
 use crate::instructions::Counter;
 use crate::load::warm_up;
-use crate::procfs::Machine;
+use crate::procfs::{Machine, Memory};
 use crate::server::{CPU, Contender};
 use crate::suites::{Bench, in_turn};
 use crate::table::{Table, figure, median, none, range};
@@ -28,6 +28,8 @@ struct Turn {
     waiting: f64,
     /// Share of the time of both CPUs that the host of a virtual machine took, in percent.
     stolen: f64,
+    /// PSS of all its processes after the load, in MiB.
+    memory: f64,
 }
 
 impl Turn {
@@ -47,27 +49,33 @@ pub(super) fn run(bench: &Bench<'_>, close: bool) -> Result<()> {
         .chain([bench.bare_hyper()])
         .chain(bench.nginx())
         .collect();
+    rounds(bench, &contenders, close)?;
+    if close { Ok(()) } else { instructions(&contenders) }
+}
+
+/// Lets the contenders, of which bare hyper is one, take turns, and prints what came of it.
+pub(super) fn rounds(bench: &Bench<'_>, contenders: &[Contender], close: bool) -> Result<()> {
     let wanted = bench.options.rounds;
     let (mut quiet, mut disturbed): (Vec<Round>, Vec<Round>) = Default::default();
     while quiet.len() < wanted && quiet.len() + disturbed.len() < wanted * ATTEMPTS {
         let first = quiet.len() + disturbed.len();
-        let round = in_turn(&contenders, first, |contender| turn(contender, bench.options.seconds, close))?;
+        let round = in_turn(contenders, first, |contender| turn(contender, bench.options.seconds, close))?;
         if round.iter().any(Turn::disturbed) { disturbed.push(round) } else { quiet.push(round) }
     }
     let counts = (quiet.len(), disturbed.len());
     // Too few quiet ones make no median; then the disturbed ones must do, and the reader is told.
     let rounds = if 2 * quiet.len() > wanted { quiet } else { [quiet, disturbed].concat() };
-    print(bench, &contenders, &rounds);
+    print(bench, contenders, &rounds);
     println!(
         "\n{} rounds of {} s, after {} undisturbed and {} disturbed ones. One worker on CPU {CPU}, wrk with {CONNECTIONS} \
-         connections on CPU 1; medians; ratios within a round. waited: share of the time in which something else had the \
-         server's CPU; stolen: share that the host took; above {DISTURBED} % together is a disturbance.",
+         connections on CPU 1; medians; ratios within a round. PSS: of all processes, after the load. waited: share of the time \
+         in which something else had the server's CPU; stolen: share that the host took; above {DISTURBED} % together is a disturbance.",
         rounds.len(),
         bench.options.seconds,
         counts.0,
         counts.1,
     );
-    if close { Ok(()) } else { instructions(&contenders) }
+    Ok(())
 }
 
 fn turn(contender: &Contender, seconds: u32, close: bool) -> Result<Turn> {
@@ -79,11 +87,13 @@ fn turn(contender: &Contender, seconds: u32, close: bool) -> Result<Turn> {
     if load.requests == 0 {
         return Err(format!("{} answered nothing in {seconds} s: the machine is too busy", contender.name).into());
     }
+    let memory: Vec<Memory> = server.processes().into_iter().map(Memory::of).collect::<Result<_>>()?;
     Ok(Turn {
         load,
         cost: used.running as f64 / 1e3 / load.requests as f64,
         waiting: used.waiting as f64 / 1e7 / f64::from(seconds),
         stolen: Machine::now()?.stolen_since(machine),
+        memory: memory.iter().map(|memory| memory.total).sum::<u64>() as f64 / 1024.0,
     })
 }
 
@@ -112,6 +122,7 @@ fn print(bench: &Bench<'_>, contenders: &[Contender], rounds: &[Round]) {
         "least–most",
         "× bare hyper",
         "least–most",
+        "PSS, MiB",
         "waited %",
         "stolen %",
         "failed",
@@ -128,6 +139,7 @@ fn print(bench: &Bench<'_>, contenders: &[Contender], rounds: &[Round]) {
             range(&all(|turn| turn.cost), 2),
             figure(median(&ratios), 3),
             if contender.name == peer { none() } else { range(&ratios, 3) },
+            figure(median(&all(|turn| turn.memory)), 2),
             figure(median(&all(|turn| turn.waiting)), 1),
             figure(median(&all(|turn| turn.stolen)), 1),
             rounds.iter().map(|round| round[at].load.failed).sum::<u64>().to_string(),

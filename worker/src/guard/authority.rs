@@ -3,15 +3,29 @@
 use std::net::Ipv6Addr;
 
 use super::bytes::{HOST, run};
+use super::wide;
 
 /// Whether `bytes` is a host with or without a port. No user in front of it, and no percent signs, which nobody means well
 /// in a host.
 #[inline]
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    let Some(after) = host_end(bytes) else { return false };
+    is_authority_at(bytes, 0)
+}
+
+/// Whether what `bytes` ends with, from `from` on, is one.
+#[inline]
+pub(super) fn is_authority_at(bytes: &[u8], from: usize) -> bool {
+    let word = wide::end(bytes, from, wide::words).unwrap_or(from);
+    let Some(after) = (if word == bytes.len() || bytes[word] == b':' {
+        Some(word)
+    } else {
+        host_end(&bytes[from..]).map(|end| from + end)
+    }) else {
+        return false;
+    };
     match bytes.get(after) {
-        None => after > 0,
-        Some(b':') => after > 0 && is_port(&bytes[after + 1..], true),
+        None => after > from,
+        Some(b':') => after > from && is_port(&bytes[after + 1..], true),
         Some(_) => false,
     }
 }
@@ -38,6 +52,12 @@ fn is_port(digits: &[u8], or_empty: bool) -> bool {
     if digits.is_empty() {
         return or_empty;
     }
-    let value = |sum: u32, digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'));
-    digits.len() <= 5 && digits.iter().try_fold(0, value).is_some_and(|port| port <= u32::from(u16::MAX))
+    let mut port: u32 = 0;
+    for digit in digits.iter().map(|byte| byte.wrapping_sub(b'0')) {
+        if digit > 9 {
+            return false;
+        }
+        port = port.wrapping_mul(10).wrapping_add(digit.into());
+    }
+    digits.len() <= 5 && port <= u32::from(u16::MAX)
 }

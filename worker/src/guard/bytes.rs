@@ -1,6 +1,7 @@
 //! Which bytes may stand where, and finding the end of a line.
 
 use super::Reason;
+use super::wide::Controls;
 
 /// In a token (RFC 9110, 5.6.2), underscore included.
 pub(super) const TOKEN: u8 = 1;
@@ -50,44 +51,23 @@ pub(super) fn run(bytes: &[u8], class: u8) -> usize {
     length
 }
 
-/// Index of the first control character but TAB.
-#[inline]
-fn first_control(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    const LOW: u64 = !HIGH;
-    let (eights, rest) = bytes.as_chunks();
-    for (index, eight) in eights.iter().enumerate() {
-        // Eight bytes at once: each one's high bit tells, and no sum carries into the next byte.
-        let word = u64::from_le_bytes(*eight);
-        let low = word & LOW;
-        let from_blank = (low + ONES * 0x60) | word;
-        let is_del = (low + ONES) & !word;
-        let tab = word ^ (ONES * 0x09);
-        let not_tab = ((tab & LOW) + LOW) | tab;
-        let found = ((!from_blank & not_tab) | is_del) & HIGH;
-        if found != 0 {
-            return Some(index * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-    rest.iter().position(is_control).map(|index| eights.len() * 8 + index)
-}
-
 /// The line from `from` on: the index of the CR of its CRLF, or `None` if it is not here yet. Never longer than `most`, without its
-/// end: beyond that it is `too_long`, whether or not its end is here.
+/// end: beyond that it is `too_long`, whether or not its end is here. `controls` has looked no further than at what came before.
 #[inline]
-pub(super) fn line(bytes: &[u8], from: usize, most: usize, too_long: Reason) -> Result<Option<usize>, Reason> {
-    let bytes = &bytes[from..];
-    let Some(at) = first_control(bytes) else {
-        return if bytes.len() > most { Err(too_long) } else { Ok(None) };
-    };
-    if at > most {
+pub(super) fn line(
+    bytes: &[u8],
+    from: usize,
+    controls: &mut Controls,
+    most: usize,
+    too_long: Reason,
+) -> Result<Option<usize>, Reason> {
+    let at = controls.next(bytes, from);
+    if at - from > most {
         return Err(too_long);
     }
     match &bytes[at..] {
-        [b'\r', b'\n', ..] => Ok(Some(from + at)),
-        [b'\r'] => Ok(None),
+        [b'\r', b'\n', ..] => Ok(Some(at)),
+        [] | [b'\r'] => Ok(None),
         other => Err(odd_end(other)),
     }
 }

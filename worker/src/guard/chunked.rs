@@ -4,6 +4,7 @@ use super::Reason;
 use super::bytes::{TOKEN, leading_blanks, line, run};
 use super::head::name;
 use super::rules::{Rules, Verdict};
+use super::wide::Controls;
 
 /// Longest line with a chunk's size, without its end.
 const LINE: usize = 1024;
@@ -51,7 +52,8 @@ impl Chunks {
             let part = Read { len, pass: at, ended: false };
             match &mut self.state {
                 State::Size => {
-                    let found = line(bytes, at, LINE, Reason::ChunkLine).map_err(|reason| (reason, at))?;
+                    let found = line(bytes, at, &mut Controls::new(at), LINE, Reason::ChunkLine)
+                        .map_err(|reason| (reason, at))?;
                     let Some(end) = found else { return Ok(part) };
                     let size = self.size(&bytes[at..end], rules).map_err(|reason| (reason, at))?;
                     at = end + 2;
@@ -166,10 +168,11 @@ impl Trailers {
     /// Reads on; whether the last one is here, and how many bytes are gone with those that were dropped.
     fn read(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<(bool, usize), Reason> {
         let mut gap = 0; // as in a head
+        let mut controls = Controls::new(self.next);
         let ended = loop {
             let from = self.next + gap;
             let most = TRAILERS.saturating_sub(from + self.dropped);
-            let Some(end) = line(bytes, from, most, Reason::TrailersTooLarge)? else { break false };
+            let Some(end) = line(bytes, from, &mut controls, most, Reason::TrailersTooLarge)? else { break false };
             let length = end - from;
             bytes.copy_within(from..end + 2, self.next);
             let begin = self.next;

@@ -1,11 +1,18 @@
 //! The head of a request, line by line: each is looked at once, when all of it is here.
 
+mod request_line;
+
 use std::ops::Range;
 
-use super::authority::is_authority;
+pub(super) use request_line::conventional;
+
+use request_line::usual_request_line;
+
+use super::authority::is_authority_at;
 use super::bytes::{CLASS, TOKEN, UNDERSCORE, leading_blanks, line, run, trimmed};
 use super::rules::{Rules, Verdict};
-use super::{Framing, Marks, Reason, target};
+use super::wide::{self, Controls};
+use super::{Framing, Marks, Reason};
 
 /// A head on its way in. Places count from its first byte.
 #[derive(Debug, Default)]
@@ -44,19 +51,69 @@ enum Line {
 
 impl Head {
     /// Reads on. `bytes` begins with the head's first byte. Returns how many bytes there are when dropped lines are gone.
+    ///
+    /// A head as nearly all are costs one pass, sixteen bytes at a time. What that is not sure of is left to the other one, line by
+    /// line.
     #[inline]
     pub(super) fn read(&mut self, bytes: &mut [u8], rules: &Rules, trusted: bool) -> Result<(Read, usize), Reason> {
         if self.next == 0 {
             let most = rules.line.min(rules.head - 2);
-            let Some(end) = line(bytes, 0, most, Reason::LineTooLong)? else { return Ok((Read::Part, bytes.len())) };
-            self.request_line(&mut bytes[..end], rules)?;
-            self.next = end + 2;
+            match usual_request_line(bytes).filter(|end| *end <= most) {
+                Some(end) => self.next = end + 2,
+                None if self.begin(bytes, most, rules)? => {}
+                None => return Ok((Read::Part, bytes.len())),
+            }
         }
+        if self.usual_headers(bytes, rules, trusted)? {
+            return Ok((self.end(bytes, rules)?, bytes.len()));
+        }
+        self.headers(bytes, rules, trusted)
+    }
+
+    /// Reads headers as long as they are such as most: with words for names, ended by CRLF, within the limits. Whether the head's end
+    /// was reached that way.
+    #[inline]
+    fn usual_headers(&mut self, bytes: &[u8], rules: &Rules, trusted: bool) -> Result<bool, Reason> {
+        let names = if trusted { &rules.named_by_believed } else { &rules.named };
+        let most = rules.head.saturating_sub(self.dropped + 2);
+        let mut controls = Controls::new(self.next);
+        let (mut from, mut fields) = (self.next, self.fields);
+        let last = if rules.folding { 0 } else { rules.fields };
+        let ended = loop {
+            if bytes.get(from..).is_some_and(|rest| rest.starts_with(b"\r\n")) && from <= most {
+                from += 2;
+                break true;
+            }
+            let Some(colon) = wide::end(bytes, from, wide::words) else { break false };
+            let end = controls.next(bytes, from);
+            let is_usual = bytes.get(colon) == Some(&b':')
+                && colon > from
+                && bytes.get(end..).is_some_and(|rest| rest.starts_with(b"\r\n"))
+                && end <= most
+                && end - from <= rules.field
+                && fields < last;
+            if !is_usual {
+                break false;
+            }
+            if names.may_have(&bytes[from..colon]) {
+                self.field(&bytes[..end], from, colon, rules, trusted)?;
+            }
+            from = end + 2;
+            fields += 1;
+        };
+        (self.next, self.fields) = (from, fields);
+        Ok(ended)
+    }
+
+    /// The headers that are left, whatever they are like.
+    #[inline(never)]
+    fn headers(&mut self, bytes: &mut [u8], rules: &Rules, trusted: bool) -> Result<(Read, usize), Reason> {
         // Lines after one that was dropped move up one by one, and what comes after them at the end, once.
         let mut gap = 0;
+        let mut controls = Controls::new(self.next);
         let read = loop {
             let from = self.next + gap;
-            let Line::Until(end) = self.line(bytes, from, rules)? else { break Read::Part };
+            let Line::Until(end) = self.line(bytes, from, &mut controls, rules)? else { break Read::Part };
             let length = end - from;
             if gap > 0 {
                 bytes.copy_within(from..end + 2, self.next);
@@ -64,8 +121,7 @@ impl Head {
             let begin = self.next;
             self.next += length + 2;
             if length == 0 {
-                let (framing, asks) = self.end(bytes, rules)?;
-                break Read::Whole { length: self.next, framing, asks, marks: self.marks };
+                break self.end(bytes, rules)?;
             }
             if self.header(&mut bytes[..begin + length], begin, rules, trusted)? == Verdict::Drop {
                 gap += length + 2;
@@ -81,111 +137,61 @@ impl Head {
     }
 
     /// The line that begins at `from`, with the lines joined to it that continue it.
-    #[inline]
-    fn line(&self, bytes: &mut [u8], from: usize, rules: &Rules) -> Result<Line, Reason> {
+    fn line(&self, bytes: &mut [u8], from: usize, controls: &mut Controls, rules: &Rules) -> Result<Line, Reason> {
         // What is left of the head is a bound for its lines, too.
         let left = rules.head.checked_sub(from + self.dropped + 2).ok_or(Reason::HeadTooLarge)?;
         let (most, beyond) =
             if left < rules.field { (left, Reason::HeadTooLarge) } else { (rules.field, Reason::FieldTooLarge) };
-        let Some(end) = line(bytes, from, most, beyond)? else { return Ok(Line::Part) };
-        if rules.folding && end > from { folded(bytes, from, end, most, beyond) } else { Ok(Line::Until(end)) }
-    }
-
-    #[inline]
-    fn request_line(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<(), Reason> {
-        if bytes.is_empty() {
-            return Err(Reason::BlankLine);
-        }
-        let method_end = run(bytes, TOKEN);
-        if bytes.get(method_end) != Some(&b' ') || method_end == 0 {
-            // "GET" alone has its fault elsewhere.
-            return Err(if method_end == bytes.len() { Reason::RequestLine } else { Reason::Method });
-        }
-        if rules.casefold {
-            bytes[..method_end].make_ascii_uppercase();
-        }
-        if !matches!(&bytes[..method_end], b"GET" | b"POST" | b"HEAD") && !rules.any_method {
-            conventional(&bytes[..method_end])?;
-        }
-        let target_at = method_end + 1;
-        let target_end = match bytes.strip_suffix(b" HTTP/1.1") {
-            Some(before) => before.len(),
-            None => self.other_version(bytes, method_end, rules)?,
-        };
-        if target_end <= target_at {
-            return Err(Reason::RequestLine);
-        }
-        let (method, target) = (&bytes[..method_end], &bytes[target_at..target_end]);
-        if target[0] == b'/' && method != b"CONNECT" {
-            return target::path(target);
-        }
-        self.connect = method == b"CONNECT";
-        let authority = target::other(method, target)?;
-        self.authority = authority.map(|range| range.start + target_at..range.end + target_at);
-        Ok(())
-    }
-
-    /// Of a version other than 1.1: makes it fit for hyper. Returns where the target ends.
-    #[cold]
-    fn other_version(&mut self, bytes: &mut [u8], method_end: usize, rules: &Rules) -> Result<usize, Reason> {
-        let blank = bytes.iter().rposition(|byte| *byte == b' ').filter(|blank| *blank > method_end);
-        let blank = blank.ok_or(Reason::RequestLine)?;
-        self.version(&mut bytes[blank + 1..], rules)?;
-        Ok(blank)
-    }
-
-    fn version(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<(), Reason> {
-        if bytes == b"HTTP/1.0" {
-            self.old = true;
-            return Ok(());
-        }
-        match bytes {
-            [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] => {
-                // A later minor version is to be taken for the last one known (RFC 9110, 2.5).
-                if *major != b'1' && !rules.any_version {
-                    return Err(Reason::VersionUnknown);
-                }
-                (*major, *minor) = (b'1', b'1');
-                Ok(())
-            }
-            _ => Err(Reason::Version),
+        let Some(end) = line(bytes, from, controls, most, beyond)? else { return Ok(Line::Part) };
+        if rules.folding && end > from {
+            folded(bytes, controls, from, end, (most, beyond))
+        } else {
+            Ok(Line::Until(end))
         }
     }
 
     /// The header line that begins at `from` and ends with `bytes`.
-    #[inline]
     fn header(&mut self, bytes: &mut [u8], from: usize, rules: &Rules, trusted: bool) -> Result<Verdict, Reason> {
         self.fields += 1;
         if self.fields > rules.fields {
             return Err(Reason::TooManyFields);
         }
-        let (name_end, has_underscore) = name(bytes, from, rules.spaces, self.fields == 1)?;
-        let (name, value) = (&bytes[from..name_end], &bytes[name_end + 1..]);
-        match name.len() {
-            4 if is(name, b"host") => {
+        let (colon, has_underscore) = name(bytes, from, rules.spaces, self.fields == 1)?;
+        self.field(bytes, from, colon, rules, trusted)?;
+        if has_underscore { rules.underscore(&bytes[from..colon], trusted) } else { Ok(Verdict::Keep) }
+    }
+
+    /// What there are rules about: the header that begins at `from`, has its colon at `colon`, and ends with `bytes`.
+    #[inline(never)]
+    fn field(&mut self, bytes: &[u8], from: usize, colon: usize, rules: &Rules, trusted: bool) -> Result<(), Reason> {
+        let (name, value) = (&bytes[from..colon], &bytes[colon + 1..]);
+        match (name.len(), name[0] | 0x20) {
+            (4, b'h') if is_named(name, b"host") => {
                 if self.host.is_some() {
                     return Err(Reason::TwoHosts);
                 }
-                let begin = name_end + 1 + leading_blanks(value);
-                let value = trimmed(value);
+                let begin = colon + 1 + leading_blanks(value);
+                let end = begin + trimmed(value).len();
                 // Empty is right where the target has no authority.
-                if !value.is_empty() && !is_authority(value) {
+                if begin < end && !is_authority_at(&bytes[..end], begin) {
                     return Err(Reason::Host);
                 }
-                self.host = Some(begin..begin + value.len());
+                self.host = Some(begin..end);
             }
-            6 if is(name, b"expect") && !is(trimmed(value), b"100-continue") => return Err(Reason::Expectation),
-            7 if is(name, b"upgrade") => self.upgrade = true,
-            12 if is(name, b"content-type") && self.content_type => return Err(Reason::TwoContentTypes),
-            12 if is(name, b"content-type") => self.content_type = true,
-            14 if is(name, b"content-length") => self.content_length(trimmed(value))?,
-            17 if is(name, b"transfer-encoding") => self.transfer_encoding(trimmed(value))?,
+            (6, b'e') if is_named(name, b"expect") && !is(trimmed(value), b"100-continue") => {
+                return Err(Reason::Expectation);
+            }
+            (7, b'u') if is_named(name, b"upgrade") => self.upgrade = true,
+            (12, b'c') if is_named(name, b"content-type") && self.content_type => return Err(Reason::TwoContentTypes),
+            (12, b'c') if is_named(name, b"content-type") => self.content_type = true,
+            (14, b'c') if is_named(name, b"content-length") => self.content_length(trimmed(value))?,
+            (17, b't') if is_named(name, b"transfer-encoding") => self.transfer_encoding(trimmed(value))?,
             _ => {}
         }
         if trusted {
             self.marks.hear(name, value, rules)?;
         }
-        if has_underscore { rules.underscore(name, trusted) } else { Ok(Verdict::Keep) }
+        Ok(())
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Reason> {
@@ -218,7 +224,7 @@ impl Head {
 
     /// What only the whole head tells.
     #[inline]
-    fn end(&self, bytes: &[u8], rules: &Rules) -> Result<(Framing, bool), Reason> {
+    fn end(&self, bytes: &[u8], rules: &Rules) -> Result<Read, Reason> {
         match &self.host {
             None if !self.old => return Err(Reason::NoHost),
             Some(host) => {
@@ -237,19 +243,26 @@ impl Head {
         if self.connect && framing != Framing::Length(0) {
             return Err(Reason::ConnectBody);
         }
-        Ok((framing, self.connect || (self.upgrade && !self.old)))
+        let asks = self.connect || (self.upgrade && !self.old);
+        Ok(Read::Whole { length: self.next, framing, asks, marks: self.marks })
     }
 }
 
 /// A line is whole when it is known that the next one does not continue it.
 #[cold]
-fn folded(bytes: &mut [u8], from: usize, mut end: usize, most: usize, beyond: Reason) -> Result<Line, Reason> {
+fn folded(
+    bytes: &mut [u8],
+    controls: &mut Controls,
+    from: usize,
+    mut end: usize,
+    (most, beyond): (usize, Reason),
+) -> Result<Line, Reason> {
     loop {
         match bytes.get(end + 2) {
             None => return Ok(Line::Part),
             Some(b' ' | b'\t') => {
                 let left = most.saturating_sub(end + 2 - from);
-                let Some(next) = line(bytes, end + 2, left, beyond)? else { return Ok(Line::Part) };
+                let Some(next) = line(bytes, end + 2, controls, left, beyond)? else { return Ok(Line::Part) };
                 bytes[end..end + 2].copy_from_slice(b"  ");
                 end = next;
             }
@@ -276,6 +289,12 @@ pub(super) fn length(value: &[u8]) -> Result<u64, Reason> {
 #[inline]
 pub(super) fn is(bytes: &[u8], lower: &[u8]) -> bool {
     bytes.eq_ignore_ascii_case(lower)
+}
+
+/// Whether `name` is `lower` in any case. Of the same length, or it is not.
+#[inline(always)]
+pub(super) fn is_named<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    name.first_chunk::<N>().is_some_and(|name| name.map(|byte| byte.to_ascii_lowercase()) == *lower)
 }
 
 /// Finds the end of the name of the line that begins at `from`, where its colon is or is put; and whether it has an underscore.
@@ -314,13 +333,6 @@ fn odd_name(bytes: &mut [u8], from: usize, end: usize, spaces: bool, first: bool
         None => Err(Reason::NoColon),
         Some(_) => Err(if bytes[from..].contains(&b':') { Reason::HeaderName } else { Reason::NoColon }),
     }
-}
-
-/// A method as they are registered: gunicorn's rule.
-#[inline]
-pub(super) fn conventional(method: &[u8]) -> Result<(), Reason> {
-    let is_odd = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'#';
-    if (3..=20).contains(&method.len()) && !method.iter().any(is_odd) { Ok(()) } else { Err(Reason::Method) }
 }
 
 /// What is wrong with a Transfer-Encoding that is not `chunked` alone.

@@ -20,6 +20,7 @@ mod judge;
 mod refusal;
 mod rules;
 mod target;
+mod wide;
 
 pub(crate) use refusal::Reason;
 pub(crate) use rules::Rules;

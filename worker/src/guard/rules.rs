@@ -27,6 +27,9 @@ pub(crate) struct Rules {
     /// Names with an underscore that pass; `*` is all.
     forwarders: Vec<String>,
     pub(super) schemes: Vec<Scheme>,
+    /// Headers that there are rules about, and those by which a believed peer says something with them.
+    pub(super) named: Names,
+    pub(super) named_by_believed: Names,
 }
 
 /// A header that says which scheme the client used.
@@ -40,7 +43,10 @@ pub(super) struct Scheme {
 impl Rules {
     pub(crate) fn new(settings: &Settings) -> Self {
         let or_most = |limit: usize, most: usize| if limit == 0 { most } else { limit };
+        let schemes = settings.secure_scheme_headers.iter().map(|(name, _)| name.as_str());
         Self {
+            named: Names::of(RULED),
+            named_by_believed: Names::of(RULED.into_iter().chain(["x-forwarded-for"]).chain(schemes)),
             line: or_most(settings.limit_request_line, MOST_LINE),
             fields: or_most(settings.limit_request_fields, MOST_FIELDS),
             field: or_most(settings.limit_request_field_size, MOST_LINE).saturating_sub(2),
@@ -86,6 +92,40 @@ impl Rules {
             HeaderMap::Drop => Ok(Verdict::Drop),
             HeaderMap::Refuse => Err(Reason::Underscore),
         }
+    }
+}
+
+/// The headers that [`super::head`] has rules for.
+const RULED: [&str; 6] = ["host", "expect", "upgrade", "content-type", "content-length", "transfer-encoding"];
+
+/// A set of header names that can be asked in a few instructions whether a name may be in it: by length and first letter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Names {
+    /// The topmost bit is for all that are longer.
+    lengths: u64,
+    letters: u32,
+}
+
+impl Names {
+    fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        names.into_iter().map(|name| Self::just(name.as_bytes())).fold(Self::default(), |all, one| Self {
+            lengths: all.lengths | one.lengths,
+            letters: all.letters | one.letters,
+        })
+    }
+
+    #[inline(always)]
+    const fn just(name: &[u8]) -> Self {
+        let length = if name.len() < 63 { name.len() } else { 63 };
+        let letter = if let [first, ..] = name { 1 << (*first & 31) } else { u32::MAX };
+        Self { lengths: 1 << length, letters: letter }
+    }
+
+    /// `false` is certain, whatever the case of its letters.
+    #[inline(always)]
+    pub(super) const fn may_have(&self, name: &[u8]) -> bool {
+        let one = Self::just(name);
+        self.lengths & one.lengths != 0 && self.letters & one.letters != 0
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::Reason;
 use super::authority::{is_authority, is_host_and_port};
 use super::bytes::{CLASS, PATH, QUERY};
+use super::{Reason, wide};
 
 /// A target that does not begin with a slash, or is that of CONNECT. Of one with an authority in it, where that is.
 #[cold]
@@ -44,6 +44,14 @@ pub(super) fn path(bytes: &[u8]) -> Result<(), Reason> {
         }
     }
     Ok(())
+}
+
+/// Where the path and perhaps a query end that begin at `from`, of ASCII that need not be escaped. `None` where so little follows that
+/// this cannot be told.
+#[inline]
+pub(super) fn usual(bytes: &[u8], from: usize) -> Option<usize> {
+    let end = wide::end(bytes, from, wide::path)?;
+    if bytes.get(end) == Some(&b'?') { wide::end(bytes, end + 1, wide::query) } else { Some(end) }
 }
 
 /// From the first byte on that ought to be escaped: whole characters beyond ASCII pass, as clients send them.
