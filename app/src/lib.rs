@@ -4,42 +4,58 @@
 //! serve, and if asked for the admin process, which shows how they are.
 //!
 //! ```no_run
-//! use std::convert::Infallible;
 //! use std::process::ExitCode;
 //!
-//! use bytes::Bytes;
-//! use http_body_util::Full;
-//!
-//! #[derive(Clone)]
-//! struct Hello;
-//!
-//! impl tower_service::Service<http::Request<rustcorn::Body>> for Hello {
-//!     type Response = http::Response<Full<Bytes>>;
-//!     type Error = Infallible;
-//!     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
-//!
-//!     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
-//!         std::task::Poll::Ready(Ok(()))
-//!     }
-//!
-//!     fn call(&mut self, _: http::Request<rustcorn::Body>) -> Self::Future {
-//!         std::future::ready(Ok(http::Response::new("Hello World!".into())))
-//!     }
-//! }
+//! use axum::{Router, routing::get};
 //!
 //! fn main() -> ExitCode {
-//!     rustcorn::run(|_ctx| async { Ok(Hello) })
+//!     rustcorn::run(|_ctx| async { Ok(Router::new().route("/", get(|| async { "Hello World!" }))) })
 //! }
 //! ```
 //!
-//! An `axum::Router` is such a service as it is. Run it as `my-service --workers 4 app.toml`.
+//! Run it as `my-service --workers 4 app.toml`. The closure is called once in each worker, with a [`Context`]: the configuration, who the
+//! worker is, when it drains, background tasks. [`Server`] is the same with hooks; [`serve_test`] serves the application in its
+//! own tests.
+//!
+//! # Any service
+//!
+//! Any [`tower_service::Service`] of [`http::Request`] with a [`Body`] will do, with a response body of any type, `Send` or not. A function is
+//! one by `tower::service_fn`:
+//!
+//! ```no_run
+//! use std::cell::Cell;
+//! use std::convert::Infallible;
+//! use std::process::ExitCode;
+//! use std::rc::Rc;
+//!
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use rustcorn::Body;
+//!
+//! fn main() -> ExitCode {
+//!     rustcorn::run(|_ctx| async {
+//!         let count = Rc::new(Cell::new(0)); // nobody else has this thread
+//!         Ok(tower::service_fn(move |_: Request<Body>| {
+//!             count.set(count.get() + 1);
+//!             let text = format!("request {}\n", count.get());
+//!             async move { Ok::<_, Infallible>(Response::new(Full::<bytes::Bytes>::from(text))) }
+//!         }))
+//!     })
+//! }
+//! ```
+//!
+//! gRPC by tonic is `tonic::service::Routes`, as it is.
 
+#[doc(hidden)] // the handlers of the program `rustcorn`; not part of what users are promised
 pub mod builtin;
+mod server;
+mod view;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use http::{Request, Response};
+use http_body::Body as HttpBody;
 use rustcorn_config::{App, AppSpec, ForeignReady, Problems};
 use rustcorn_master::{Launch, Program};
 use rustcorn_worker::Handoff;
@@ -48,8 +64,18 @@ use tower_service::Service;
 /// The telemetry API, in the version that [`Context::tracer`] and [`Context::meter`] speak.
 pub use opentelemetry;
 #[cfg(feature = "tracing")]
+#[doc(inline)]
 pub use rustcorn_worker::tracing_layer;
-pub use rustcorn_worker::{Body, BodyError, BoxError, Client, Context, Route, Tls};
+#[doc(inline)]
+pub use rustcorn_worker::{
+    Address, Body, BodyError, BoxError, Client, Context, Error, Farewell, Mistake, Route, TestCounts, TestEnd,
+    TestServer, Tls, Tracer, WorkerExit, serve_test,
+};
+pub use server::Server;
+pub use view::{Configuration, Hanging};
+
+/// The version of this crate, which is the one that a worker's master should have.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Exit code of a worker that cannot boot.
 const FAILED_TO_BOOT: u8 = 3;
@@ -59,6 +85,22 @@ const FAILED_TO_BOOT: u8 = 3;
 /// Called as a program, this process becomes the master and reads its command line: `my-service [OPTIONS] APP.TOML`. As a
 /// worker, it calls `make` once and serves what it returns, on one thread; nothing has to be `Send`. An error of `make` stops
 /// the first start with exit code 4, and makes a reload keep what serves.
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Config { greeting: String }
+///
+/// fn main() -> std::process::ExitCode {
+///     rustcorn::run(|ctx| async move {
+///         let config: Config = ctx.config()?; // mistakes name file and line
+///         Ok(Router::new().route("/", get(|| async { config.greeting })))
+///     })
+/// }
+/// ```
 pub fn run<F, Fut, S, B>(make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
@@ -66,13 +108,21 @@ where
     S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
     S::Future: 'static,
     S::Error: Into<BoxError>,
-    B: http_body::Body + 'static,
+    B: HttpBody + 'static,
     B::Error: Into<BoxError>,
 {
-    as_worker_or_master(|handoff| rustcorn_worker::run_local(handoff, make), own_launch())
+    Server::new(make).run()
 }
 
 /// As [`run`], for a service that can be shared by the threads of a worker: it honours the setting `threads`.
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+///
+/// fn main() -> std::process::ExitCode {
+///     rustcorn::run_threaded(|_ctx| async { Ok(Router::new().route("/", get(|| async { "Hello World!" }))) })
+/// }
+/// ```
 pub fn run_threaded<F, Fut, S, B>(make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
@@ -80,25 +130,26 @@ where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
-    B: http_body::Body + Send + 'static,
+    B: HttpBody + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    as_worker_or_master(|handoff| rustcorn_worker::run_threaded(handoff, make), own_launch())
+    Server::new(make).run_threaded()
 }
 
 fn as_worker_or_master(
     worker: impl FnOnce(Handoff) -> ExitCode,
     resolve: impl Fn(&App) -> Result<Launch, Problems> + 'static,
+    hooks: rustcorn_master::Hooks,
 ) -> ExitCode {
     if let Some(handoff) = rustcorn_admin::Handoff::from_env() {
         return rustcorn_admin::main(handoff);
     }
     if rustcorn_master::is_heir() {
-        return rustcorn_master::main(std::env::args_os(), Box::new(resolve));
+        return rustcorn_master::main(std::env::args_os(), Box::new(resolve), hooks);
     }
     match Handoff::from_env() {
-        None => rustcorn_master::main(std::env::args_os(), Box::new(resolve)),
+        None => rustcorn_master::main(std::env::args_os(), Box::new(resolve), hooks),
         Some(Ok(handoff)) => worker(handoff),
         Some(Err(error)) => {
             // Where nobody can be told, the exit code still tells.

@@ -118,6 +118,16 @@ impl Invocation {
 }
 
 impl Settings {
+    /// Of a text in place of a file, which messages call `name`, and of nothing else but the defaults.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the text.
+    pub fn from_text(name: &str, text: &str) -> Result<Self, Problems> {
+        let source = Source { name: name.to_owned(), text: text.to_owned() };
+        let layers = with_profile(|layers| source.apply(layers));
+        if layers.problems.is_empty() { Ok(layers.settings) } else { Err(Problems(layers.problems)) }
+    }
+
     /// Of a program without a file: the defaults and the environment (`std::env::vars_os`).
     ///
     /// # Errors

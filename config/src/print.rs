@@ -28,6 +28,14 @@ impl Loaded {
     }
 }
 
+impl Settings {
+    /// The value of a setting by its name, as TOML; `None`: there is no such setting.
+    #[must_use]
+    pub fn value_of(&self, key: &str) -> Option<String> {
+        Setting::find(key).map(|setting| (setting.show)(self))
+    }
+}
+
 /// A setting, or a key of `[app]`, for people to look at.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Shown {

@@ -9,6 +9,7 @@ mod daemon;
 mod dev;
 pub mod fleet;
 mod heritage;
+pub mod hooks;
 mod identity;
 mod lanes;
 mod listeners;
@@ -28,11 +29,12 @@ use rustcorn_sys::daemon::Detached;
 
 use daemon::{Part, detach_if_asked};
 pub use heritage::is_heir;
+pub use hooks::Hooks;
 pub use os_world::{Launch, Program, Resolve};
 
 /// Everything a master does, from the command line (the program's name first) to the exit code: 0 stopped as asked, 1
 /// configuration or bind error, 2 bad command line, 3 workers failed to boot, 4 the application refused to load.
-pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitCode {
+pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve, hooks: Hooks) -> ExitCode {
     let invocation = match Invocation::from_args(args, std::env::vars_os()) {
         Ok(invocation) => invocation.called_in(std::env::current_dir().unwrap_or_default()),
         Err(usage) => return usage.report(),
@@ -41,7 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve) -> ExitC
         Mode::Run => match detach_if_asked(&invocation) {
             Ok(Part::Caller(code)) => Ok(code),
             Ok(Part::Master(daemon)) => {
-                let code = told(run(invocation, resolve, daemon.clone()));
+                let code = told(run(invocation, resolve, hooks, daemon.clone()));
                 if let Some(daemon) = daemon {
                     daemon.tell(code); // unless its start was over long ago
                 }
@@ -81,9 +83,14 @@ fn check(invocation: &Invocation, resolve: &Resolve) -> Result<Loaded, os_world:
     Ok(loaded)
 }
 
-fn run(invocation: Invocation, resolve: Resolve, daemon: Option<Rc<Detached>>) -> Result<u8, os_world::Refusal> {
+fn run(
+    invocation: Invocation,
+    resolve: Resolve,
+    hooks: Hooks,
+    daemon: Option<Rc<Detached>>,
+) -> Result<u8, os_world::Refusal> {
     let beginning = heritage::Beginning::from_env().map_err(os_world::Refusal::from)?;
-    let (mut world, plan, birth) = os_world::OsWorld::start(invocation, resolve, beginning, daemon)?;
+    let (mut world, plan, birth) = os_world::OsWorld::start(invocation, resolve, hooks, beginning, daemon)?;
     let mut fleet = fleet::Fleet::new(plan, birth);
     loop {
         // The master stays alive through anything but the loss of its own wait: workers are then told by the lifeline.

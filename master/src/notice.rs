@@ -11,6 +11,7 @@ use rustcorn_sys::log::{Field, Level, Record, Value, json};
 use rustcorn_sys::signal::{Sig, name};
 
 use crate::fleet::{Due, Fate, Generation, Slot};
+use crate::hooks::Trouble;
 
 /// One line of the error log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -279,6 +280,13 @@ pub enum Notice {
         /// Its process.
         pid: Pid,
     },
+    /// A hook of the program did not do well; the master goes on.
+    Hook {
+        /// Its name.
+        name: &'static str,
+        /// What was wrong.
+        trouble: Trouble,
+    },
     /// A system call failed that should not; the master goes on.
     SystemTrouble {
         /// What was tried.
@@ -307,6 +315,7 @@ impl Notice {
             | Self::Certificate { good: false, .. }
             | Self::StatsdTrouble { .. }
             | Self::LogNotTaken { .. }
+            | Self::Hook { trouble: Trouble::Slow(_), .. }
             | Self::SystemTrouble { .. } => Level::Warning,
             Self::WorkerExited { .. }
             | Self::WorkerOutOfMemory { .. }
@@ -315,6 +324,7 @@ impl Notice {
             | Self::BootTimeout { .. }
             | Self::ReloadFailed { .. }
             | Self::LogNotReopened { .. }
+            | Self::Hook { trouble: Trouble::Panicked(_), .. }
             | Self::UpgradeFailed { .. }
             | Self::StopReason { .. }
             | Self::ShuttingDown { failed: true } => Level::Error,

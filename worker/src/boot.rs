@@ -19,34 +19,37 @@ use rustcorn_sys::{Monotonic, Pid};
 use rustcorn_tls::Material;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
 use tower_service::Service;
 
 use crate::accept::Acceptors;
 use crate::access::{AccessLog, Flushed, Target};
+use crate::address::Address;
+use crate::arm::Arms;
 use crate::body::Body as RequestBody;
 use crate::context::Context;
 use crate::count::{BoxError, chain};
-use crate::drain::Times;
+use crate::error::Error;
 use crate::events::Stream;
 use crate::handoff::{Handoff, Ready};
+use crate::hooks::Hooks;
 use crate::lanes::{HANDOVER, LanePlan, arrange};
 use crate::lifeline::Lifeline;
 use crate::log;
 use crate::log_channel::LogChannel;
 use crate::panics::{contained, say_panics};
 use crate::policy::Policy;
-use crate::protocols::{Protocols, Spawns};
-use crate::run::{Core, Ended, Local, Plan, Runs, Threaded, Timer};
+use crate::protocols::Spawns;
+use crate::run::{Core, End, Ended, Local, Runs, Threaded, Timer};
 use crate::shared::{Shared, Waits};
 use crate::telemetry::{QUICK_FLUSH, Telemetry};
-use crate::timers::{beat_and_sweep, tick};
 use crate::wishes::OsWishes;
 
 /// Runs a worker on one thread; nothing of the application has to be `Send`. Returns when the worker is done: 0 stopped as
 /// asked, 3 could not boot, 4 the application refused to load.
 ///
 /// `make` builds the service, in the runtime and after the worker's settings are known. Each request gets a clone of it.
-pub fn run_local<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
+pub fn run_local<F, Fut, S, B>(handoff: Handoff, hooks: Hooks, make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
@@ -59,13 +62,13 @@ where
     let threads = handoff.settings.threads;
     if threads > 1 {
         let refusal = format!("threads = {threads} needs an application started with run_threaded; set threads = 1");
-        return exit(&Boot::start(handoff).and_then(|boot| boot.fail(Failure::Refused(refusal))));
+        return exit(&Boot::start(handoff, hooks).and_then(|boot| boot.fail(Failure::Refused(refusal))));
     }
-    exit(&Boot::start(handoff).and_then(|boot| boot.local(make)))
+    exit(&Boot::start(handoff, hooks).and_then(Boot::init).and_then(|boot| boot.local(make)))
 }
 
 /// As [`run_local`], on as many threads as the setting `threads` says.
-pub fn run_threaded<F, Fut, S, B>(handoff: Handoff, make: F) -> ExitCode
+pub fn run_threaded<F, Fut, S, B>(handoff: Handoff, hooks: Hooks, make: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
@@ -77,9 +80,9 @@ where
     B::Error: Into<BoxError>,
 {
     if handoff.settings.threads <= 1 {
-        return run_local(handoff, make); // no price for threads that there are not
+        return run_local(handoff, hooks, make); // no price for threads that there are not
     }
-    exit(&Boot::start(handoff).and_then(|boot| boot.threaded(make)))
+    exit(&Boot::start(handoff, hooks).and_then(Boot::init).and_then(|boot| boot.threaded(make)))
 }
 
 fn exit(result: &Result<(), Failure>) -> ExitCode {
@@ -118,6 +121,8 @@ struct Boot {
     settings: Settings,
     tls: Option<Material>,
     context: Context,
+    hooks: Hooks,
+    stream: Stream,
     draining: watch::Sender<bool>,
     listeners: Vec<OwnedFd>,
     lanes: Option<LanePlan>,
@@ -131,7 +136,7 @@ struct Boot {
 
 impl Boot {
     /// What comes before the application.
-    fn start(handoff: Handoff) -> Result<Self, Failure> {
+    fn start(handoff: Handoff, hooks: Hooks) -> Result<Self, Failure> {
         let Handoff { slot, generation, listeners, lanes, scoreboard, lifeline, ready, log, access, settings, tls } =
             handoff;
         set_level(settings.loglevel);
@@ -171,15 +176,39 @@ impl Boot {
                 started.map_err(cannot("start a thread"))?;
             }
             let last = Flushed(Arc::clone(&shared));
+            let addresses = Address::of(&listeners).map_err(cannot("use a listening socket"))?;
             let lifeline =
                 Lifeline::watch(lifeline, logs, patience, || drop(last)).map_err(cannot("start a thread"))?;
-            Ok((shared, lifeline, reopens))
+            Ok((shared, addresses, lifeline, reopens))
         };
-        let (shared, (lifeline, orphaned), reopens) = prepare().inspect_err(|failure| report(&ready, failure))?;
+        let (shared, addresses, (lifeline, orphaned), reopens) =
+            prepare().inspect_err(|failure| report(&ready, failure))?;
         let (draining, receiver) = watch::channel(false);
-        let context =
-            Context { slot, generation, app: settings.app.clone(), draining: receiver, shared: Arc::clone(&shared) };
-        Ok(Self { settings, tls, context, draining, listeners, lanes, shared, ready, reopens, lifeline, orphaned })
+        let context = Context::new(slot, generation, &settings, addresses, receiver, &shared);
+        let stream = Stream::open(slot == 0);
+        Ok(Self {
+            settings,
+            tls,
+            context,
+            hooks,
+            stream,
+            draining,
+            listeners,
+            lanes,
+            shared,
+            ready,
+            reopens,
+            lifeline,
+            orphaned,
+        })
+    }
+
+    /// What the application wants to be done before there is a runtime with threads.
+    fn init(mut self) -> Result<Self, Failure> {
+        match self.stream.hears(|| self.hooks.init(&self.context)) {
+            Ok(()) => Ok(self),
+            Err(reason) => self.fail(Failure::Refused(reason)),
+        }
     }
 
     fn fail<T>(self, failure: Failure) -> Result<T, Failure> {
@@ -228,7 +257,10 @@ impl Boot {
             Err(error) => return self.fail(cannot("start the runtime")(error)),
         };
         let (flush, shared) = (self.flush(), Arc::clone(&self.shared));
-        let result = runtime.block_on(self.serve(make, Threaded));
+        // For background tasks that are not Send.
+        let local = LocalSet::new();
+        let result = runtime.block_on(local.run_until(self.serve(make, Threaded)));
+        drop(local); // and them, before what they may still send
         shared.access().iter().for_each(|access| access.cut());
         runtime.shutdown_background(); // as above
         drop(access); // as above
@@ -237,18 +269,18 @@ impl Boot {
     }
 
     /// Sends the telemetry that is left, once serving has ended.
-    fn flush(&self) -> impl FnOnce(&Ended) + use<> {
+    fn flush(&self) -> impl FnOnce(&End) + use<> {
         let (shared, limit) = (Arc::clone(&self.shared), self.settings.otlp_flush_timeout);
-        move |ended| {
+        move |end| {
             if let Some(telemetry) = shared.telemetry() {
-                telemetry.finish(if *ended == Ended::Quit { limit.min(QUICK_FLUSH) } else { limit });
+                telemetry.finish(if end.how == Ended::Quit { limit.min(QUICK_FLUSH) } else { limit });
             }
         }
     }
 
     /// Builds the application, then serves until the end. Until the application is built, signals have their default
     /// actions: there is nothing to lose yet, and an application that blocks while it is built must not outlive a TERM.
-    async fn serve<F, Fut, S, B, X>(mut self, make: F, executor: X) -> Result<Ended, Failure>
+    async fn serve<F, Fut, S, B, X>(mut self, make: F, executor: X) -> Result<End, Failure>
     where
         F: FnOnce(Context) -> Fut,
         Fut: Future<Output = Result<S, BoxError>>,
@@ -258,12 +290,12 @@ impl Boot {
         B::Error: Into<BoxError>,
         X: Spawns<S, B> + Runs<Timer>,
     {
-        let stream = Stream::open(self.context.slot == 0);
-        let service = match build(make, self.context.clone(), &stream).await {
+        self.shared.tasks.live_here();
+        let service = match build(make, self.context.clone(), &self.stream).await {
             Ok(service) => service,
-            Err(failure) => return self.fail(failure),
+            Err(error) => return self.fail(Failure::Refused(chain(&error))),
         };
-        stream.publish();
+        self.stream.publish();
         let core = match self.core(service, executor) {
             Ok(core) => core,
             Err(failure) => {
@@ -285,7 +317,9 @@ impl Boot {
             self.ready.leaving();
             self.draining.send_replace(true);
         };
-        Ok(core.run(leaves).await)
+        let end = core.run(leaves).await;
+        self.hooks.exit(self.context, end).await;
+        Ok(end)
     }
 
     /// Arms everything that serving needs.
@@ -301,33 +335,19 @@ impl Boot {
         let handover = if lanes.is_some() { HANDOVER.min(settings.graceful_timeout / 2) } else { Duration::ZERO };
         let arranged = arrange(std::mem::take(&mut self.listeners), lanes);
         let (shared_by_all, lanes) = arranged.map_err(cannot("use a listening socket"))?;
-        let acceptors = Acceptors::new(shared_by_all, lanes);
-        let protocols = Protocols::new(settings, &shared.policy.rules, self.tls.as_ref(), executor.clone());
-        let protocols = protocols.map_err(Failure::Boot)?;
-        let tick = tick(&[&[settings.timeout][..], &Waits::of(settings).all()].concat());
-        executor.run(Box::pin(beat_and_sweep(Arc::clone(shared), tick)));
-        Ok(Core {
-            shared: Arc::clone(shared),
-            acceptors,
-            service,
-            executor,
-            protocols,
+        let arms = Arms {
+            settings,
+            shared,
+            acceptors: Acceptors::new(shared_by_all, lanes),
+            tls: self.tls.as_ref(),
             wishes,
-            plan: Plan {
-                worker_connections: settings.worker_connections,
-                // The kernel queues one more than the backlog, and holds as many handshakes under way.
-                queued: 2 * (settings.backlog as usize + 1),
-                times: Times {
-                    graceful_timeout: settings.graceful_timeout,
-                    drain_delay: settings.drain_delay,
-                    handover,
-                },
-            },
-        })
+            handover,
+        };
+        Core::armed(arms, service, executor).map_err(Failure::Boot)
     }
 }
 
-/// Where requests are logged, and the way on which another file may come.
+/// Where requests are logged, and how another file may come.
 fn access_log(
     settings: &Settings,
     given: Option<(OwnedFd, OwnedFd)>,
@@ -355,7 +375,7 @@ fn report(ready: &Ready, failure: &Failure) {
 }
 
 /// Builds the application. That it panics is a refusal like any other.
-async fn build<F, Fut, S>(make: F, context: Context, stream: &Stream) -> Result<S, Failure>
+pub(crate) async fn build<F, Fut, S>(make: F, context: Context, stream: &Stream) -> Result<S, Error>
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<S, BoxError>>,
@@ -364,14 +384,14 @@ where
         if !panic.stack().is_empty() {
             panic.say(Vec::new()); // the reason goes through a pipe to the master, where it would be too long
         }
-        Failure::Refused(format!("the application {}", panic.words()))
+        Error::Panicked { message: panic.words() }
     };
     // Unwind safe: after a panic nothing of the application is used again.
     let made = contained(|| stream.hears(|| make(context)));
     let mut future = pin!(made.map_err(refused)?);
     let built = poll_fn(|cx| match contained(|| stream.hears(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(built)) => Poll::Ready(built.map_err(|error| Failure::Refused(chain(&*error)))),
+        Ok(Poll::Ready(built)) => Poll::Ready(built.map_err(Error::of)),
         Err(panic) => Poll::Ready(Err(refused(panic))),
     });
     built.await

@@ -14,6 +14,21 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// What other servers in front say counts only where they are listed in `forwarded_allow_ips` or `proxy_allow_ips`, so a
 /// client cannot make itself somebody else.
+///
+/// ```
+/// # use rustcorn_worker as rustcorn;
+/// # fn main() -> Result<(), rustcorn::BoxError> { tokio::runtime::Runtime::new()?.block_on(async {
+/// use axum::{Extension, Router, routing::get};
+/// use rustcorn::Client;
+///
+/// async fn who(Extension(client): Extension<Client>) -> String {
+///     format!("{:?} by {}", client.address(), client.scheme())
+/// }
+///
+/// let server = rustcorn::serve_test("", |_ctx| async { Ok(Router::new().route("/", get(who))) }).await?;
+/// assert_eq!(server.get("/").await?.body(), "Some(127.0.0.1) by http");
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Client {
     pub(crate) address: Option<IpAddr>,

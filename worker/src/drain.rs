@@ -20,6 +20,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const ORPHAN_LINGER: Duration = Duration::from_millis(250);
 /// Idle connections are closed this much before the end of grace, so that they are gone by then and nothing needs to be cut.
 const CLOSING_TIME: Duration = Duration::from_millis(200);
+/// The same where background tasks run, which may wait for the last request: time for what they do then.
+const TASKS_TIME: Duration = Duration::from_secs(5);
 
 /// The settings that matter here.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,8 @@ pub(crate) struct Drain {
     times: Times,
     began: Monotonic,
     orphaned: bool,
+    /// Background tasks that run.
+    tasks: usize,
     refused_new: Option<Monotonic>,
     stopped_accepting: Option<Monotonic>,
     /// When the grace began.
@@ -66,12 +70,32 @@ pub(crate) struct Drain {
 
 impl Drain {
     pub(crate) fn new(times: Times, began: Monotonic) -> Self {
-        Self { times, began, orphaned: false, refused_new: None, stopped_accepting: None, grace: None, full_stop: None }
+        Self {
+            times,
+            began,
+            orphaned: false,
+            tasks: 0,
+            refused_new: None,
+            stopped_accepting: None,
+            grace: None,
+            full_stop: None,
+        }
     }
 
     /// The master is dead: be quick about it.
     pub(crate) fn orphaned(&mut self) {
         self.orphaned = true;
+    }
+
+    /// So many background tasks run, which are waited for, too. To be said before each [`Self::step`].
+    pub(crate) fn beside(&mut self, tasks: usize) {
+        self.tasks = tasks;
+    }
+
+    /// What is left of the grace.
+    pub(crate) fn grace_left(&self, now: Monotonic) -> Duration {
+        let began = self.grace.or(self.stopped_accepting).unwrap_or(now);
+        self.times.graceful_timeout.saturating_sub(now.since(began))
     }
 
     pub(crate) fn began(&self) -> Monotonic {
@@ -92,12 +116,13 @@ impl Drain {
             return self.accepting(now, phase);
         };
         let grace_ends = self.grace.unwrap_or(stopped) + self.times.graceful_timeout;
-        if connections == 0 {
+        if connections == 0 && self.tasks == 0 {
             Order::Done
         } else if now >= grace_ends {
             Order::Cut
         } else {
-            let latest = grace_ends - CLOSING_TIME.min(self.times.graceful_timeout / 2);
+            let closing = if self.tasks > 0 { TASKS_TIME } else { CLOSING_TIME };
+            let latest = grace_ends - closing.min(self.times.graceful_timeout / 2);
             Order::Finish { idle_ends: self.idle_ends(stopped).map_or(latest, |end| end.min(latest)) }
         }
     }

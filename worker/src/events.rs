@@ -242,6 +242,11 @@ impl Stream {
         Self(Some(Dispatch::new(tracing_subscriber::registry().with(tracing_layer()))))
     }
 
+    /// For a process that is not a worker's: whoever listens there goes on.
+    pub(crate) const fn silent() -> Self {
+        Self(None)
+    }
+
     /// While the application is built it may still set one. Until it has, what it says is heard.
     pub(crate) fn hears<T>(&self, code: impl FnOnce() -> T) -> T {
         match &self.0 {
@@ -251,8 +256,8 @@ impl Stream {
     }
 
     /// The application is built: from now on all threads are heard, and users of `log` too, if nobody else hears them.
-    pub(crate) fn publish(self) {
-        let Some(ours) = self.0 else { return };
+    pub(crate) fn publish(&self) {
+        let Some(ours) = self.0.clone() else { return };
         if dispatcher::set_global_default(ours).is_ok() {
             // A logger of the application's own stays.
             let _ = LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init();

@@ -3,8 +3,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | `handoff` | what the master gives: descriptors, settings |
-//! | `boot` | from there to a serving worker, and to an exit code |
-//! | `context` | what the application is given |
+//! | `boot`, `arm` | from there to a serving worker, and to an exit code |
+//! | `context`, `address`, `error` | what the application is given, and what it may be told |
+//! | `hooks`, `tasks` | what it wants to be called for, and what it does in the background |
+//! | `serve_test` | the same application served in its own tests |
 //! | `run` | the serving core: accept, spawn, drain |
 //! | `accept` | the listening sockets |
 //! | `protocols` | what a connection speaks, and how that is found out |
@@ -30,6 +32,8 @@
 
 mod accept;
 mod access;
+mod address;
+mod arm;
 mod body;
 mod boot;
 mod client;
@@ -37,11 +41,13 @@ mod conduct;
 mod context;
 mod count;
 mod drain;
+mod error;
 #[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
 mod events;
 mod guard;
 mod guarded;
 mod handoff;
+mod hooks;
 mod http2;
 mod io;
 mod lanes;
@@ -58,22 +64,32 @@ mod registry;
 mod run;
 mod secure;
 mod serve;
+mod serve_test;
 mod shared;
+mod tasks;
 mod telemetry;
 #[cfg(test)]
 mod testing;
 mod timers;
 mod wishes;
 
+pub use address::Address;
 pub use body::{Body, BodyError};
 pub use boot::{run_local, run_threaded};
 pub use client::Client;
 pub use context::Context;
 pub use count::BoxError;
+#[doc(hidden)] // for the facade
+pub use count::chain;
+pub use error::{Error, Mistake};
 #[cfg(feature = "tracing")]
 pub use events::tracing_layer;
 pub use handoff::{Handoff, HandoffError};
+pub use hooks::{Farewell, Hooks, WorkerExit};
+/// What [`Context::tracer`] gives.
+pub use opentelemetry_sdk::trace::SdkTracer as Tracer;
 pub use secure::Tls;
+pub use serve_test::{TestCounts, TestEnd, TestServer, serve_test};
 #[doc(hidden)] // for the example that the app package ships; not part of what users are promised
 pub use telemetry::Companion;
 pub use telemetry::Route;

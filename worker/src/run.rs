@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -22,6 +22,8 @@ use crate::count::BoxError;
 use crate::drain::{Drain, Order, Times};
 use crate::http2::Held;
 use crate::io::Socket;
+use crate::log;
+use crate::panics::contained;
 use crate::protocols::{Protocols, Spawns};
 use crate::shared::Shared;
 use crate::wishes::{Wish, Wishes};
@@ -43,7 +45,7 @@ pub(crate) struct Plan {
 /// How serving ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
-    /// Every connection was finished.
+    /// Every connection and every background task was finished.
     Drained,
     /// The grace was over first.
     Cut,
@@ -51,11 +53,19 @@ pub(crate) enum Ended {
     Quit,
 }
 
+/// How serving ended, and what was left of the grace then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    pub(crate) how: Ended,
+    pub(crate) grace_left: Duration,
+}
+
 /// A worker that serves.
 pub(crate) struct Core<S, X, W> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) acceptors: Acceptors,
-    pub(crate) service: S,
+    /// `None` once nobody can ask any more.
+    pub(crate) service: Option<S>,
     pub(crate) executor: X,
     pub(crate) protocols: Arc<Protocols<X>>,
     pub(crate) wishes: W,
@@ -86,8 +96,14 @@ where
     W: Wishes,
 {
     /// Serves until asked to leave and done with it. Calls `leaves` when a drain begins.
-    pub(crate) async fn run(mut self, mut leaves: impl FnMut()) -> Ended {
+    pub(crate) async fn run(mut self, leaves: impl FnMut()) -> End {
         let mut leaving = None;
+        let how = self.serve(&mut leaving, leaves).await;
+        let grace_left = leaving.map_or(Duration::ZERO, |leaving| leaving.drain.grace_left(Monotonic::now()));
+        End { how, grace_left }
+    }
+
+    async fn serve(&mut self, leaving: &mut Option<Leaving>, mut leaves: impl FnMut()) -> Ended {
         loop {
             match poll_fn(|cx| self.poll_event(cx, leaving.as_mut())).await {
                 Event::Accepted(socket) => {
@@ -120,7 +136,11 @@ where
                 return Poll::Ready(Event::Look);
             }
             if !leaving.drain.accepts() {
-                return self.shared.registry.poll_below(cx, 1).map(|()| Event::Look);
+                ready!(self.shared.registry.poll_below(cx, 1));
+                if self.service.is_none() {
+                    ready!(self.shared.tasks.poll_none(cx));
+                }
+                return Poll::Ready(Event::Look);
             }
         }
         if self.shared.registry.poll_below(cx, self.plan.worker_connections).is_pending() {
@@ -130,7 +150,9 @@ where
     }
 
     fn spawn(&self, socket: Socket) {
-        self.protocols.serve(&self.executor, &self.shared, socket, self.service.clone());
+        if let Some(service) = &self.service {
+            self.protocols.serve(&self.executor, &self.shared, socket, service.clone());
+        }
     }
 
     fn begin_to_leave(&self, leaves: &mut impl FnMut()) -> Leaving {
@@ -146,6 +168,7 @@ where
     fn step(&mut self, leaving: &mut Leaving) -> Option<Ended> {
         loop {
             let now = Monotonic::now();
+            leaving.drain.beside(self.shared.tasks.len());
             let order = leaving.drain.step(now, self.shared.writer.phase(), self.shared.registry.len());
             match order {
                 Order::Accept => return None,
@@ -157,16 +180,26 @@ where
                 Order::Finish { idle_ends } => {
                     self.shared.end_idle_at(idle_ends);
                     self.shared.sweep(now);
+                    if self.shared.registry.len() == 0 {
+                        self.let_go_of_service();
+                    }
                     self.say_once(leaving, now);
                     return None;
                 }
-                Order::Done => return Some(Ended::Drained),
+                Order::Done => {
+                    self.let_go_of_service();
+                    // Tasks that were only waiting for this moment are not there any more; one that has just begun is.
+                    if self.shared.tasks.len() == 0 {
+                        return Some(Ended::Drained);
+                    }
+                }
                 Order::Cut => {
-                    let left = self.shared.registry.census();
+                    let (left, tasks) = (self.shared.registry.census(), self.shared.tasks.names());
+                    let tasks = if tasks.is_empty() { tasks } else { format!("; background tasks still ran: {tasks}") };
                     line(
                         Level::Warning,
                         format_args!(
-                            "Graceful timeout: {} connections ({} in flight) were cut",
+                            "Graceful timeout: {} connections ({} in flight) were cut{tasks}",
                             left.all, left.in_flight
                         ),
                     );
@@ -176,10 +209,25 @@ where
         }
     }
 
+    /// The last request is over. Tasks hear of it, also by what the service held: whoever reads from a channel of its comes to
+    /// the channel's end.
+    fn let_go_of_service(&mut self) {
+        let Some(service) = self.service.take() else { return };
+        if let Err(panic) = contained(|| drop(service)) {
+            let (words, stack) = (panic.words(), panic.stack());
+            log::exception(&self.shared, format_args!("The service {words}{stack}"), &panic.fields());
+        }
+        self.shared.tasks.requests_are_over();
+    }
+
     fn stop_accepting(&mut self, shut_down: bool) {
         // worker_connections does not hold here: what is in the queue has no other server at a full stop.
         let Self { acceptors, shared, service, executor, protocols, plan, .. } = self;
-        acceptors.finish(shut_down, plan.queued, |socket| protocols.serve(executor, shared, socket, service.clone()));
+        acceptors.finish(shut_down, plan.queued, |socket| {
+            if let Some(service) = service {
+                protocols.serve(executor, shared, socket, service.clone());
+            }
+        });
         let left = self.shared.registry.census();
         line(
             Level::Debug,
@@ -196,6 +244,10 @@ where
         if left.in_flight > 0 {
             leaving.said = true;
             line(Level::Info, format_args!("Draining: waiting for {} requests in flight", left.in_flight));
+        } else if self.service.is_none() {
+            leaving.said = true;
+            let tasks = self.shared.tasks.names();
+            line(Level::Info, format_args!("Draining: waiting for background tasks: {tasks}"));
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::pace::Watch;
 use crate::policy::Policy;
 use crate::registry::{Connection, Limits, Registry};
 use crate::secure::Failures;
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
 /// One per worker process.
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     /// What holds for requests and those who send them.
     pub(crate) policy: Policy,
     pub(crate) registry: Registry,
+    pub(crate) tasks: Tasks,
     limits: Limits,
     connection_age: Option<Duration>,
     /// TLS handshakes that came to nothing.
@@ -109,6 +111,7 @@ impl Shared {
             writer,
             policy,
             registry: Registry::default(),
+            tasks: Tasks::default(),
             limits: waits.limits(),
             connection_age: limit(waits.connection_age),
             handshakes: Failures::default(),

@@ -6,7 +6,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,9 +22,10 @@ use crate::http2::Http2Options;
 use crate::policy::Policy;
 use crate::protocols::Protocols;
 use crate::run::{Core, Ended, Local, Plan, Runs, Timer};
+use crate::serve_test::Sent;
 use crate::shared::{Shared, Waits};
 use crate::timers::{beat_and_sweep, tick};
-use crate::wishes::{Wish, Wishes};
+use crate::wishes::Wish;
 
 /// Longer than anything a test waits for may take, on the busiest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,17 +85,6 @@ impl Default for Options {
     }
 }
 
-struct Sent(mpsc::UnboundedReceiver<Wish>);
-
-impl Wishes for Sent {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Wish> {
-        match self.0.poll_recv(cx) {
-            Poll::Ready(Some(wish)) => Poll::Ready(wish),
-            _ => Poll::Pending,
-        }
-    }
-}
-
 /// A worker on a thread of its own.
 pub(crate) struct Server {
     pub(crate) board: Board,
@@ -132,16 +121,17 @@ impl Server {
             let serve = async move {
                 let timer: Timer = Box::pin(beat_and_sweep(Arc::clone(&shared), tick(&waits.all())));
                 Local.run(timer);
+                shared.tasks.live_here();
                 let core = Core {
                     shared,
                     acceptors: Acceptors::new(vec![Listener::new(ours).unwrap()], None),
-                    service: app,
+                    service: Some(app),
                     executor: Local,
                     protocols: Protocols::without_tls(options.http2),
                     wishes: Sent(receiver),
                     plan: Plan { worker_connections: options.worker_connections, queued: 128, times: options.times },
                 };
-                core.run(|| ()).await
+                core.run(|| ()).await.how
             };
             let ended = runtime.block_on(serve);
             runtime.shutdown_background();

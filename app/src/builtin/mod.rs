@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use opentelemetry::KeyValue;
 use rustcorn_config::{App, AppSpec, Problems, unknown};
 use rustcorn_master::{Launch, Program};
-use rustcorn_worker::Handoff;
+use rustcorn_worker::{Handoff, Hooks};
 
 use crate::{BoxError, as_worker_or_master, launch_command};
 
@@ -27,7 +27,7 @@ pub fn main() -> ExitCode {
     if let Some(wish) = new::Wish::from_args(std::env::args_os().skip(1)) {
         return wish.fulfil();
     }
-    let code = as_worker_or_master(worker, launch);
+    let code = as_worker_or_master(worker, launch, rustcorn_master::Hooks::default());
     if std::env::args_os().any(|word| word == "--help" || word == "-h") {
         new::mention();
     }
@@ -39,9 +39,9 @@ fn worker(handoff: Handoff) -> ExitCode {
     match handoff.app().spec() {
         #[cfg(feature = "static")]
         Ok(AppSpec::Handler(name)) if name == STATIC => {
-            rustcorn_worker::run_threaded(handoff, |ctx| async move { files::service(ctx.app()) })
+            rustcorn_worker::run_threaded(handoff, Hooks::default(), |ctx| async move { files::service(ctx.app()) })
         }
-        _ => rustcorn_worker::run_threaded(handoff, |ctx| async move {
+        _ => rustcorn_worker::run_threaded(handoff, Hooks::default(), |ctx| async move {
             Ok::<_, BoxError>(hello::Hello::new(hello::Config::read(ctx.app())?, &ctx.meter()))
         }),
     }

@@ -2,13 +2,8 @@
 
 use std::process::ExitCode;
 
-use {{crate}}::{Config, router};
+use {{crate}}::service;
 
 fn main() -> ExitCode {
-    // Called once in each worker. Whatever a worker shares among its requests, such as a pool of connections, is made here.
-    rustcorn::run(|ctx| async move {
-        let config: Config = ctx.config()?; // mistakes name file and line
-        tracing::info!(greeting = config.greeting, "loaded");
-        Ok(router(config))
-    })
+    rustcorn::run(service)
 }

@@ -1,22 +1,27 @@
-//! The service as a client sees it, without a server: `cargo test`.
+//! The service as a client sees it, in this process, on a port of its own: `cargo test`.
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use http_body_util::BodyExt;
-use tower::ServiceExt;
-use {{crate}}::{Config, router};
+use rustcorn::{TestServer, serve_test};
+use {{crate}}::service;
 
-async fn get(path: &str) -> (StatusCode, String) {
-    let router = router(Config { greeting: "Hi".to_owned() });
-    let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+/// With the settings that the server has, and a greeting of the tests.
+async fn server() -> TestServer {
+    let settings = include_str!("../app.toml").replace("Hello World!", "Hi");
+    serve_test(&settings, service).await.expect("it loads")
 }
 
 #[tokio::test]
 async fn it_greets() {
-    assert_eq!(get("/").await, (StatusCode::OK, "Hi\n".to_owned()));
-    assert_eq!(get("/hello/you").await, (StatusCode::OK, r#"{"text":"Hi, you"}"#.to_owned()));
-    assert_eq!(get("/nothing").await.0, StatusCode::NOT_FOUND);
+    let server = server().await;
+    assert_eq!(server.get("/").await.unwrap().body(), "Hi\n");
+    assert_eq!(server.get("/hello/you").await.unwrap().body(), r#"{"text":"Hi, you"}"#);
+    assert_eq!(server.get("/nothing").await.unwrap().status(), 404);
+    let end = server.stop().await;
+    assert!(end.is_clean());
+    assert_eq!((end.counts().requests(), end.counts().status(200)), (3, 2));
+}
+
+#[tokio::test]
+async fn a_mistake_in_its_settings_is_told_with_its_place() {
+    let error = serve_test("[app]\ngreating = \"Hi\"", service).await.expect_err("there is no such key");
+    assert!(error.to_string().starts_with("app.toml:2: app.greating: unknown key"), "{error}");
 }

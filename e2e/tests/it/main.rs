@@ -16,6 +16,7 @@
 //! | `tls` | certificates: good, renewed, wrong, missing; clients that do what they should not |
 //! | `connections` | HTTP/2, websockets, old connections, and all of them while workers are replaced |
 //! | `crash` | dead and hung processes cost what they must and no more |
+//! | `hooks` | who is called when; background tasks that a drain waits for |
 //! | `control` | rustcornctl: every command, and nobody who disturbs |
 //! | `http1` | what a request may look like |
 //! | `layers` | PROXY protocol, TLS, HTTP/2 and the rules for requests, together |
@@ -61,6 +62,7 @@ mod dev;
 mod docs;
 mod examples;
 mod foreign;
+mod hooks;
 mod http1;
 mod lanes;
 mod layers;

@@ -9,7 +9,6 @@ use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -34,14 +33,16 @@ const fn four() -> usize {
 }
 
 fn main() -> ExitCode {
-    rustcorn::run(|ctx| async move {
-        let config: Config = ctx.config()?;
-        // An error here keeps the server from starting, and a reload from happening. The log says why.
-        let pool = Pool::connect(&config)?;
-        let visits = Writer::start(&ctx, &config)?;
-        let routes = Router::new().route("/visits", get(list)).route("/visits/{name}", post(visit));
-        Ok(routes.with_state(Service { pool, visits }))
-    })
+    rustcorn::run(service)
+}
+
+async fn service(ctx: Context) -> Result<Router, BoxError> {
+    let config: Config = ctx.config()?;
+    // An error here keeps the server from starting, and a reload from happening. The log says why.
+    let pool = Pool::connect(&config)?;
+    let visits = write_behind(&ctx, &config)?;
+    let routes = Router::new().route("/visits", get(list)).route("/visits/{name}", post(visit));
+    Ok(routes.with_state(Service { pool, visits }))
 }
 
 /// What requests share. Each worker has its own: processes share nothing.
@@ -95,53 +96,50 @@ impl Pool {
     }
 }
 
-/// Writes visits in batches, behind the requests.
-struct Writer {
-    visits: mpsc::Receiver<String>,
-    database: File,
-    batch: String,
+/// Writes visits in batches, behind the requests. When the worker leaves, the service is dropped after its last request, and with it
+/// the last sender: the task comes to the end of the channel, and the worker waits for that.
+fn write_behind(ctx: &Context, config: &Config) -> Result<mpsc::Sender<String>, BoxError> {
+    let mut database = OpenOptions::new().append(true).open(&config.database)?;
+    let (sender, mut visits) = mpsc::channel(10_000);
+    ctx.spawn("write visits", async move {
+        let mut batch = Vec::new();
+        while visits.recv_many(&mut batch, 1000).await > 0 {
+            let lines: String = batch.drain(..).flat_map(|visit: String| [visit, "\n".to_owned()]).collect();
+            // A few lines appended to a file do not block for long; a request to a database would be `await`ed.
+            if let Err(error) = database.write_all(lines.as_bytes()) {
+                tracing::error!("visits are lost: {error}");
+            }
+        }
+    });
+    Ok(sender)
 }
 
-impl Writer {
-    fn start(ctx: &Context, config: &Config) -> Result<mpsc::Sender<String>, BoxError> {
-        let database = OpenOptions::new().append(true).open(&config.database)?;
-        let (sender, visits) = mpsc::channel(10_000);
-        let mut writer = Self { visits, database, batch: String::new() };
-        let draining = ctx.draining();
-        tokio::spawn(async move {
-            let mut draining = std::pin::pin!(draining);
-            // A second's worth at a time. Once the worker drains, each as it comes: there may be no other second.
-            while tokio::time::timeout(Duration::from_secs(1), &mut draining).await.is_err() {
-                writer.write();
-            }
-            while let Some(visit) = writer.visits.recv().await {
-                writer.add(&visit);
-                writer.write();
-            }
-        });
-        Ok(sender)
-    }
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
 
-    fn add(&mut self, visit: &str) {
-        self.batch.push_str(visit);
-        self.batch.push('\n');
-    }
+    use super::*;
 
-    /// A few lines appended to a file do not block for long; a request to a database would be `await`ed.
-    fn write(&mut self) {
-        while let Ok(visit) = self.visits.try_recv() {
-            self.add(&visit);
+    #[tokio::test]
+    async fn what_was_accepted_is_written_when_the_worker_has_left() -> Result<(), BoxError> {
+        let database = std::env::temp_dir().join(format!("rustcorn-example-{}", std::process::id()));
+        let server = rustcorn::serve_test(&format!("[app]\ndatabase = {database:?}"), service).await?;
+        for name in ["alice", "bob"] {
+            let response = server.send(Request::post(format!("/visits/{name}")).body(Body::empty())?).await?;
+            assert_eq!(response.status(), StatusCode::ACCEPTED);
         }
-        if let Err(error) = self.database.write_all(self.batch.as_bytes()) {
-            tracing::error!("visits are lost: {error}");
-        }
-        self.batch.clear();
+        let end = server.stop().await;
+        assert!(end.is_clean());
+        assert_eq!(end.counts().requests(), 2);
+        assert_eq!(std::fs::read_to_string(&database)?, "alice\nbob\n");
+        Ok(std::fs::remove_file(database)?)
     }
-}
 
-/// After the last request the runtime drops its tasks, and with this one what it still holds.
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.write();
+    #[tokio::test]
+    async fn without_its_database_it_does_not_load() {
+        let error =
+            rustcorn::serve_test("[app]\ndatabase = \"nowhere/visits\"", service).await.expect_err("it is nowhere");
+        assert!(error.to_string().starts_with("no database nowhere/visits: "), "{error}");
     }
 }

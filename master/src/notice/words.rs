@@ -7,6 +7,7 @@ use rustcorn_sys::signal::{Sig, name};
 
 use super::{Notice, SIGKILL};
 use crate::fleet::{Due, Fate};
+use crate::hooks::Trouble;
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,6 +152,10 @@ impl fmt::Display for Notice {
             }
             Self::LogNotTaken { slot, pid } => {
                 write!(f, "Worker {slot} (pid:{pid}) has not taken the last log file; its lines go to the one it has")
+            }
+            Self::Hook { name, trouble: Trouble::Panicked(why) } => write!(f, "Hook {name} {why}; the master goes on"),
+            Self::Hook { name, trouble: Trouble::Slow(took) } => {
+                write!(f, "Hook {name} took {took:.1?}, in which the master supervised nobody")
             }
             Self::SystemTrouble { what, error } => write!(f, "Cannot {what}: {error}"),
         }

@@ -15,7 +15,6 @@ use rustcorn_sys::held_socket::HeldSocket;
 use rustcorn_sys::identity::Identity;
 use rustcorn_sys::socket::Access;
 use rustcorn_sys::spawn::{Attributes, Image};
-
 use rustcorn_tls::Material;
 
 use super::error_log::LogFile;
@@ -25,6 +24,7 @@ use super::tls;
 use crate::control;
 use crate::fleet::{Foreign, Handover, Limits, Plan};
 use crate::heritage::{Endowment, HeritageError};
+use crate::hooks::Hooks;
 use crate::identity;
 use crate::lanes::Lanes;
 use crate::listeners::{BindError, Listener, Terms, bind_all, without_number};
@@ -132,6 +132,7 @@ pub(crate) struct Resources {
 pub(crate) struct Around<'a> {
     pub(crate) own: &'a OwnProgram,
     pub(crate) home: &'a Home,
+    pub(crate) hooks: &'a Hooks,
     /// As the master found it.
     pub(crate) standard_error: BorrowedFd<'a>,
     /// The sockets there are.
@@ -187,6 +188,7 @@ impl Resources {
             .map_err(|error| format!("cannot keep the settings in memory: {error}"))?;
         // As it is seen from here, which with `chdir` is another place than the start.
         let file = (launch.program != Program::ThisImage).then(|| std::path::absolute(&path).unwrap_or(path));
+        around.hooks.agree(around.present.map(|present| &present.settings), &settings)?;
         // Last, since it is the only step others can see.
         let at_start = around.present.is_none();
         let access = access(&settings, identity.as_ref());

@@ -36,8 +36,9 @@ use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
 
 use crate::control::Control;
-use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, WorkerId};
+use crate::fleet::{Action, Birth, Event, Fate, Generation, Plan, Slot, WorkerId};
 use crate::heritage::{Beginning, Endowment};
+use crate::hooks::{Hang, Hooks};
 use crate::listeners::{SocketFile, without_number};
 use crate::log_counts;
 use crate::notice::Notice;
@@ -64,6 +65,9 @@ const PULSE: Duration = Duration::from_secs(1);
 pub(crate) struct OsWorld {
     invocation: Invocation,
     resolve: Resolve,
+    hooks: Hooks,
+    /// The hook that wants to hear of the first worker has.
+    is_told_ready: bool,
     own: OwnProgram,
     home: Home,
     /// As it was at the start; of a daemon, which leaves that, nowhere.
@@ -167,7 +171,12 @@ impl OsWorld {
     }
 
     /// A worker serves. For a daemon that is the end of its start: whoever called it is told, and left.
-    pub(crate) fn serves(&self) {
+    pub(crate) fn serves(&mut self) {
+        if !std::mem::replace(&mut self.is_told_ready, true)
+            && let Some(resources) = self.in_force()
+        {
+            self.hooks.ready(&resources.settings);
+        }
         if let Some(daemon) = self.daemon.as_ref().filter(|daemon| daemon.is_awaited()) {
             let logs = self.in_force().is_some_and(|resources| resources.log.has_file());
             complain(daemon.leave_terminal(!logs), || "leave the terminal".to_owned());
@@ -215,7 +224,13 @@ impl OsWorld {
             }
             Action::Notify(status) => self.manager.notify(self.now(), status),
             Action::Answer(ticket, outcome) => self.answer(ticket, &outcome),
-            Action::Say(notice) => self.with_details(notice).say(),
+            Action::Say(notice) => {
+                let notice = self.with_details(notice);
+                notice.say();
+                if let Notice::WorkerTimeout { slot, pid, silent, .. } = notice {
+                    self.hooks.hang(|| Hang { slot, pid, silent, polled: self.polled(slot).collect() });
+                }
+            }
             Action::Exit(code) => {
                 self.finish_metrics();
                 self.end_admin();
@@ -245,6 +260,7 @@ impl OsWorld {
         let around = Around {
             own: &self.own,
             home: &self.home,
+            hooks: &self.hooks,
             standard_error: self.standard_error.as_fd(),
             sockets: &self.endowment(),
             present: self.in_force(),
@@ -302,14 +318,17 @@ impl OsWorld {
     fn with_details(&self, notice: Notice) -> Notice {
         match notice {
             Notice::WorkerTimeout { slot, pid, silent, .. } => {
-                let now = self.now();
-                let polled = self.board.polled(slot.0);
-                let polled =
-                    polled.iter().map(|polled| format!("{} for {:.1?}", polled.request, now.since(polled.since)));
+                let polled = self.polled(slot).map(|(request, time)| format!("{request} for {time:.1?}"));
                 Notice::WorkerTimeout { slot, pid, silent, polled: polled.collect() }
             }
             other => other,
         }
+    }
+
+    /// The requests that a worker is busy with, and for how long.
+    fn polled(&self, slot: Slot) -> impl Iterator<Item = (String, Duration)> + use<> {
+        let now = self.now();
+        self.board.polled(slot.0).into_iter().map(move |polled| (polled.request.to_string(), now.since(polled.since)))
     }
 }
 

@@ -7,6 +7,7 @@ impl OsWorld {
     pub(crate) fn start(
         invocation: Invocation,
         resolve: Resolve,
+        hooks: Hooks,
         beginning: Beginning,
         daemon: Option<Rc<Detached>>,
     ) -> Result<(Self, Plan, Birth), Refusal> {
@@ -35,6 +36,7 @@ impl OsWorld {
         let around = Around {
             own: &own,
             home: &home,
+            hooks: &hooks,
             standard_error: standard_error.as_fd(),
             sockets: &endowment,
             present: None,
@@ -76,6 +78,8 @@ impl OsWorld {
         let mut world = Self {
             invocation,
             resolve,
+            hooks,
+            is_told_ready: false,
             own,
             home,
             standard_error,

@@ -47,7 +47,7 @@ fn a_worker_says_when_it_is_ready_and_when_it_leaves() {
         tls: None,
         settings: Settings::defaults(),
     };
-    let worker = std::thread::spawn(|| run_local(handoff, |_| async { Ok(App::default()) }));
+    let worker = std::thread::spawn(|| run_local(handoff, Hooks::default(), |_| async { Ok(App::default()) }));
     let mut told = BufReader::new(File::from(told)).lines().map(Result::unwrap);
     assert_eq!(told.next().as_deref(), Some("READY=1"));
     let (soft, hard) = limits();

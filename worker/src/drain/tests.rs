@@ -103,3 +103,18 @@ fn without_grace_everything_is_cut_at_once() {
     drain.step(at(0), Phase::Running, 1);
     assert_eq!(drain.step(at(0), Phase::Running, 1), Order::Cut);
 }
+
+#[test]
+fn background_tasks_are_waited_for_and_get_time_after_the_last_connection() {
+    let mut drain = drain(S * 10);
+    drain.beside(1);
+    assert_eq!(drain.step(at(0), Phase::Running, 1), Order::StopAccepting { shut_down: false });
+    assert_eq!(drain.step(at(0), Phase::Running, 1), Order::Finish { idle_ends: at(30) - TASKS_TIME });
+    assert_eq!(drain.step(at(25), Phase::Running, 0), Order::Finish { idle_ends: at(30) - TASKS_TIME });
+    assert_eq!(drain.grace_left(at(25)), S * 5);
+    drain.beside(0);
+    assert_eq!(drain.step(at(26), Phase::Running, 0), Order::Done);
+    drain.beside(1);
+    assert_eq!(drain.step(at(30), Phase::Running, 0), Order::Cut, "they do not hold a worker for ever");
+    assert_eq!(drain.grace_left(at(31)), Duration::ZERO);
+}

@@ -29,6 +29,11 @@ pub(crate) fn of_version(program: &Path, version: u8) -> Vec<u8> {
     code
 }
 
+/// The application that writes its hooks down.
+pub(crate) fn hooks() -> PathBuf {
+    folder().join("rustcorn-e2e-hooks")
+}
+
 /// The client of the control socket.
 pub(crate) fn rustcornctl() -> PathBuf {
     folder().join("rustcornctl")

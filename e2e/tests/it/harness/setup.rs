@@ -35,6 +35,11 @@ impl Setup {
         Self::new(binaries::testapp(), "journal = \"journal\"\n")
     }
 
+    /// The application that writes its hooks down.
+    pub(crate) fn hooks() -> Self {
+        Self::new(binaries::hooks(), "notes = \"notes\"\n")
+    }
+
     /// One of the examples.
     pub(crate) fn example(name: &str, app: &str) -> Self {
         Self::new(binaries::example(name), app)
