@@ -20,7 +20,7 @@ use crate::procfs::{self, CpuTime};
 
 pub(crate) use commands::has_no_access_log;
 
-use commands::{access_log_key, flask, gunicorn, nginx_config, otlp_keys, rustcorn, statsd_key};
+use commands::{flask, gunicorn, log_requests, nginx_config, rustcorn};
 
 /// The CPU of a server that has one to itself.
 pub(crate) const CPU: usize = 0;
@@ -102,18 +102,22 @@ impl Contender {
         let (mut command, quit) = match &self.kind {
             // TERM drains.
             Kind::Rustcorn { binary, statsd, otlp, access_log } => {
-                let log = if *access_log { access_log_key(files.path()) } else { String::new() };
-                let keys = format!("{}{}{log}", statsd_key(*statsd), otlp_keys(*otlp));
-                (rustcorn(binary, &keys, HELLO, workers, &files)?, Signal::SIGINT)
+                let mut command = rustcorn(binary, *statsd, *otlp, HELLO, workers, &files)?;
+                if *access_log {
+                    log_requests(&mut command, files.path());
+                }
+                (command, Signal::SIGINT)
             }
             Kind::RustcornFiles { binary, root } => {
                 let app = format!("handler = \"static\"\nroot = {root:?}\n");
-                (rustcorn(binary, "", &app, workers, &files)?, Signal::SIGINT)
+                (rustcorn(binary, None, None, &app, workers, &files)?, Signal::SIGINT)
             }
             Kind::RustcornLanes { binary } => {
-                (rustcorn(binary, "reuse_port = true\n", HELLO, workers, &files)?, Signal::SIGINT)
+                let mut command = rustcorn(binary, None, None, HELLO, workers, &files)?;
+                command.arg("--reuse-port");
+                (command, Signal::SIGINT)
             }
-            Kind::AxumUnderRustcorn { binary } => (rustcorn(binary, "", "", workers, &files)?, Signal::SIGINT),
+            Kind::AxumUnderRustcorn { binary } => (rustcorn(binary, None, None, "", workers, &files)?, Signal::SIGINT),
             Kind::AxumServe { binary } => {
                 let mut command = Command::new(binary);
                 command.args(["serve", &workers.to_string()]);

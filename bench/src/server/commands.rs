@@ -8,34 +8,36 @@ use std::process::Command;
 use super::{Files, HELLO, Otlp};
 use crate::Result;
 
-pub(super) fn statsd_key(to: Option<SocketAddr>) -> String {
-    to.map_or_else(String::new, |to| format!("statsd_host = \"{to}\"\n"))
-}
-
-pub(super) fn otlp_keys(otlp: Option<Otlp>) -> String {
-    otlp.map_or_else(String::new, |Otlp { to, ratio }| {
-        format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
-    })
-}
-
-pub(super) fn access_log_key(dir: &Path) -> String {
-    format!("accesslog = {:?}\n", dir.join("access.log"))
+/// A file in this directory gets a line for each request.
+pub(super) fn log_requests(command: &mut Command, dir: &Path) {
+    command.arg("--access-logfile").arg(dir.join("access.log"));
 }
 
 /// Why this build of rustcorn writes no access log, in its own words; `None` if it does.
 pub(crate) fn has_no_access_log(binary: &Path) -> Result<Option<String>> {
     let files = Files::new()?;
-    let mut command = rustcorn(binary, &access_log_key(files.path()), HELLO, 1, &files)?;
+    let mut command = rustcorn(binary, None, None, HELLO, 1, &files)?;
+    log_requests(&mut command, files.path());
     let output = command.arg("--check-config").output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     let why = || text.lines().next().unwrap_or("it does not say why").to_owned();
     Ok((!output.status.success()).then(why))
 }
 
-/// `keys`: lines of the configuration.
-pub(super) fn rustcorn(binary: &Path, keys: &str, app: &str, workers: usize, files: &Files) -> Result<Command> {
+pub(super) fn rustcorn(
+    binary: &Path,
+    statsd: Option<SocketAddr>,
+    otlp: Option<Otlp>,
+    app: &str,
+    workers: usize,
+    files: &Files,
+) -> Result<Command> {
+    let statsd = statsd.map_or_else(String::new, |to| format!("statsd_host = \"{to}\"\n"));
+    let otlp = otlp.map_or_else(String::new, |Otlp { to, ratio }| {
+        format!("otlp_endpoint = \"http://{to}\"\ntrace_sample_ratio = {ratio}\n")
+    });
     let text = format!(
-        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nworker_connections = 4096\nrestart_backoff = 0\n{keys}\n[app]\n{app}"
+        "bind = [\"127.0.0.1:0\"]\nworkers = {workers}\nworker_connections = 4096\nrestart_backoff = 0\n{statsd}{otlp}\n[app]\n{app}"
     );
     let mut command = Command::new(binary);
     command.arg(files.write("app.toml", &text)?);

@@ -7,27 +7,20 @@ use super::wide;
 
 /// Whether `bytes` is a host with or without a port. No user in front of it, and no percent signs, which nobody means well
 /// in a host.
-#[inline]
 pub(super) fn is_authority(bytes: &[u8]) -> bool {
-    is_authority_at(bytes, 0)
-}
-
-/// Whether what `bytes` ends with, from `from` on, is one.
-#[inline]
-pub(super) fn is_authority_at(bytes: &[u8], from: usize) -> bool {
-    let word = wide::end(bytes, from, wide::words).unwrap_or(from);
-    let Some(after) = (if word == bytes.len() || bytes[word] == b':' {
-        Some(word)
-    } else {
-        host_end(&bytes[from..]).map(|end| from + end)
-    }) else {
-        return false;
-    };
+    let Some(after) = host_end(bytes) else { return false };
     match bytes.get(after) {
-        None => after > from,
-        Some(b':') => after > from && is_port(&bytes[after + 1..], true),
+        None => after > 0,
+        Some(b':') => after > 0 && is_port(&bytes[after + 1..], true),
         Some(_) => false,
     }
+}
+
+/// Whether what `bytes` ends with, from `from` on, is one as most are: a name or an IPv4 address, and perhaps a port. It may be one if not.
+#[inline]
+pub(super) fn is_usual(bytes: &[u8], from: usize) -> bool {
+    let Some(after) = wide::end(bytes, from, wide::words) else { return false };
+    after > from && (after == bytes.len() || (bytes[after] == b':' && is_port(&bytes[after + 1..], true)))
 }
 
 /// Whether `bytes` is a host and a port, as the target of CONNECT.
@@ -37,7 +30,6 @@ pub(super) fn is_host_and_port(bytes: &[u8]) -> bool {
 }
 
 /// Where the host ends that `bytes` begins with.
-#[inline]
 fn host_end(bytes: &[u8]) -> Option<usize> {
     if bytes.first() != Some(&b'[') {
         return Some(run(bytes, HOST));
@@ -48,6 +40,7 @@ fn host_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The port may be empty behind its colon, says RFC 3986.
+#[inline]
 fn is_port(digits: &[u8], or_empty: bool) -> bool {
     if digits.is_empty() {
         return or_empty;

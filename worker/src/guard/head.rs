@@ -8,7 +8,7 @@ pub(super) use request_line::conventional;
 
 use request_line::usual_request_line;
 
-use super::authority::is_authority_at;
+use super::authority::{self, is_authority};
 use super::bytes::{CLASS, TOKEN, UNDERSCORE, leading_blanks, line, run, trimmed};
 use super::rules::{Rules, Verdict};
 use super::wide::{self, Controls};
@@ -170,13 +170,9 @@ impl Head {
                 if self.host.is_some() {
                     return Err(Reason::TwoHosts);
                 }
-                let begin = colon + 1 + leading_blanks(value);
-                let end = begin + trimmed(value).len();
-                // Empty is right where the target has no authority.
-                if begin < end && !is_authority_at(&bytes[..end], begin) {
-                    return Err(Reason::Host);
-                }
-                self.host = Some(begin..end);
+                let begin = colon + 1 + usize::from(value.first() == Some(&b' '));
+                let is_usual = authority::is_usual(bytes, begin);
+                self.host = Some(if is_usual { begin..bytes.len() } else { odd_host(bytes, colon + 1)? });
             }
             (6, b'e') if is_named(name, b"expect") && !is(trimmed(value), b"100-continue") => {
                 return Err(Reason::Expectation);
@@ -246,6 +242,15 @@ impl Head {
         let asks = self.connect || (self.upgrade && !self.old);
         Ok(Read::Whole { length: self.next, framing, asks, marks: self.marks })
     }
+}
+
+/// Where the host is in the value that `bytes` ends with, from `from` on, if it is none as most are.
+#[cold]
+fn odd_host(bytes: &[u8], from: usize) -> Result<Range<usize>, Reason> {
+    let value = &bytes[from..];
+    let (begin, host) = (from + leading_blanks(value), trimmed(value));
+    // Empty is right where the target has no authority.
+    if host.is_empty() || is_authority(host) { Ok(begin..begin + host.len()) } else { Err(Reason::Host) }
 }
 
 /// A line is whole when it is known that the next one does not continue it.
