@@ -81,7 +81,9 @@ where
     ) -> Handling<S> {
         self.extend(&mut request, marks);
         let mut ticket = Ticket::open(&self.connection, &request);
-        ticket.0.exchange = exchange;
+        if exchange.is_some() {
+            ticket.0.exchange = exchange; // never with HTTP/1, where this is nothing
+        }
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
         let attached = ticket.attach();
