@@ -79,6 +79,7 @@ mod matrix;
 mod memory;
 mod new;
 mod new_code;
+mod outside;
 mod peers;
 mod pid1;
 mod process;

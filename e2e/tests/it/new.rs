@@ -3,47 +3,30 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::harness::binaries::{rustcorn, workspace};
+use crate::harness::binaries::rustcorn;
 use crate::harness::dir::Dir;
+use crate::harness::project::{cargo, facade, good, lock, program};
 use crate::harness::{PATIENCE, Setup, eventually};
 
 fn new(dir: &Path, args: &[&str]) -> Output {
     Command::new(rustcorn()).arg("new").args(args).current_dir(dir).output().expect("the program was built")
 }
 
-/// Runs cargo in the project, with the packages of the workspace's own lock and nothing from the network. Not in the folder of
-/// this build: the project's packages have features of their own, and debugging information that nobody reads.
-fn cargo(project: &Path, args: &[&str]) -> Output {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(args).args(["--offline", "--quiet"]).current_dir(project);
-    command.env("CARGO_TARGET_DIR", target).env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
-    command.output().expect("the cargo that built this test still exists")
-}
-
-#[track_caller]
-fn good(output: &Output) {
-    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
-    assert!(output.status.success(), "{}", said.join("\n"));
-}
-
 #[test]
 fn a_project_builds_and_passes_its_tests_and_serves_and_reloads() {
     let dir = Dir::new();
-    let facade = workspace().join("app");
-    let output = new(dir.path(), &["green-tea", "--path", facade.to_str().expect("text")]);
+    let output = new(dir.path(), &["green-tea", "--path", &facade()]);
     good(&output);
     assert!(String::from_utf8_lossy(&output.stdout).contains("cd green-tea"));
 
     let project = dir.path().join("green-tea");
-    std::fs::copy(workspace().join("Cargo.lock"), project.join("Cargo.lock")).expect("it is there");
-    good(&cargo(&project, &["build"]));
-    good(&cargo(&project, &["test"]));
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new/debug/green-tea");
+    lock(&project);
+    cargo(&project, &["build"]);
+    cargo(&project, &["test"]);
 
     let app = std::fs::read_to_string(project.join("app.toml")).expect("it was made");
     let keys = app.split_once("[app]\n").expect("a table for the service").1;
-    let mut server = Setup::program("green-tea", &program, keys).start();
+    let mut server = Setup::program("green-tea", &program("green-tea"), keys).start();
     assert!(server.log.find(0, "Using worker: green-tea (2 workers)").is_some());
     assert_eq!(server.get("/").map(|response| response.body).as_deref(), Ok("Hello World!\n"));
     assert_eq!(

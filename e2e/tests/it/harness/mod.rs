@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod mix;
 pub(crate) mod proc;
+pub(crate) mod project;
 pub(crate) mod server;
 pub(crate) mod setup;
 pub(crate) mod statsd;

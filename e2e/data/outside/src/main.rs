@@ -1,0 +1,33 @@
+//! The service with all hooks there are.
+
+use std::process::ExitCode;
+
+use outside::{Config, service};
+use rustcorn::{Farewell, Hanging, Server, WorkerExit};
+
+fn main() -> ExitCode {
+    Server::new(service)
+        .on_starting(|configuration| {
+            let config: Config = configuration.app()?;
+            eprintln!("on_starting: {} workers say {}", configuration.workers(), config.greeting);
+            Ok(())
+        })
+        .on_ready(|configuration| eprintln!("on_ready: {:?}", configuration.setting("workers")))
+        .on_reload(|old, new| {
+            let (before, after): (Config, Config) = (old.app()?, new.app()?);
+            eprintln!("on_reload: {} to {}, {:?}", before.greeting, after.greeting, old.changes(new));
+            if after.greeting.is_empty() { Err(new.mistake("greeting", "say something").into()) } else { Ok(()) }
+        })
+        .worker_init(|ctx| {
+            eprintln!("worker_init: {}", ctx.slot());
+            Ok(())
+        })
+        .worker_exit(async |exit: WorkerExit| {
+            eprintln!("worker_exit: {} {}", exit.context().slot(), exit.farewell() == Farewell::Drained);
+        })
+        .worker_hang(|hanging: &Hanging<'_>| {
+            let requests: Vec<&str> = hanging.requests().map(|(request, _)| request).collect();
+            eprintln!("worker_hang: {} {requests:?} {}", hanging.slot(), hanging.silent().as_secs() < 60);
+        })
+        .run_threaded()
+}
