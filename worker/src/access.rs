@@ -9,6 +9,7 @@ mod clock;
 mod escape;
 mod program;
 mod queue;
+mod target;
 mod writer;
 
 use std::io;
@@ -23,7 +24,7 @@ use rustcorn_sys::log::Format;
 use rustcorn_sys::log::syslog::Sender;
 
 pub(crate) use program::Line;
-pub(crate) use writer::Target;
+pub(crate) use target::{Target, target};
 
 use asked::Asked;
 use escape::Style;

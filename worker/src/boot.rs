@@ -23,7 +23,7 @@ use tokio::task::LocalSet;
 use tower_service::Service;
 
 use crate::accept::Acceptors;
-use crate::access::{AccessLog, Flushed, Target};
+use crate::access::{AccessLog, Flushed, target};
 use crate::address::Address;
 use crate::arm::Arms;
 use crate::body::Body as RequestBody;
@@ -170,7 +170,7 @@ impl Boot {
             let reopens = log.is_some();
             let mut logs: Vec<LogChannel> = log.into_iter().collect();
             if settings.logs_access() {
-                let (target, channel) = access_log(&settings, access, &ready)?;
+                let (target, channel) = target(&settings, access, &ready).map_err(Failure::Boot)?;
                 logs.extend(channel);
                 let started = AccessLog::start(&settings, slot, generation, target, &shared);
                 started.map_err(cannot("start a thread"))?;
@@ -344,27 +344,6 @@ impl Boot {
             handover,
         };
         Core::armed(arms, service, executor).map_err(Failure::Boot)
-    }
-}
-
-/// Where requests are logged, and how another file may come.
-fn access_log(
-    settings: &Settings,
-    given: Option<(OwnedFd, OwnedFd)>,
-    ready: &Ready,
-) -> Result<(Option<Target>, Option<LogChannel>), Failure> {
-    match (&settings.accesslog, given) {
-        (rustcorn_config::AccessLog::Off, _) => Ok((None, None)),
-        (rustcorn_config::AccessLog::StandardOutput, _) => Ok((Some(Target::StandardOutput), None)),
-        (rustcorn_config::AccessLog::File(_), Some((file, channel))) => {
-            let file = Arc::new(file);
-            let channel = LogChannel::access_log(channel, ready, Arc::clone(&file));
-            Ok((Some(Target::File(file)), Some(channel.map_err(cannot("copy a descriptor"))?)))
-        }
-        (rustcorn_config::AccessLog::File(_), None) => {
-            let why = "the master has not handed over the file of accesslog: build both with the same rustcorn release";
-            Err(Failure::Boot(why.to_owned()))
-        }
     }
 }
 
