@@ -9,22 +9,22 @@ mod clock;
 mod escape;
 mod program;
 mod queue;
+mod target;
 mod writer;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::{HeaderMap, Request, StatusCode};
 use opentelemetry::trace::TraceContextExt;
-use rustcorn_config::{AccessFormat, AccessLog as Wanted, Settings};
+use rustcorn_config::{AccessFormat, Settings};
 use rustcorn_sys::Monotonic;
 use rustcorn_sys::log::Format;
 use rustcorn_sys::log::syslog::Sender;
 
 pub(crate) use program::Line;
-pub(crate) use writer::Target;
+pub(crate) use target::{Target, target};
 
 use asked::Asked;
 use escape::Style;
@@ -32,9 +32,7 @@ use program::{CLIENT_LEFT, Outcome, Program};
 use queue::Queue;
 use writer::{Losses, Writer};
 
-use crate::handoff::Ready;
 use crate::log;
-use crate::log_channel::LogChannel;
 use crate::registry::Connection;
 use crate::shared::Shared;
 use crate::telemetry::Observed;
@@ -49,27 +47,6 @@ pub(crate) struct AccessLog {
     queue: Queue,
     /// Requests that end without an answer are the server's doing from now on.
     cuts: AtomicBool,
-}
-
-/// Where requests are logged, and how another file may come.
-pub(crate) fn target(
-    settings: &Settings,
-    given: Option<(OwnedFd, OwnedFd)>,
-    ready: &Ready,
-) -> Result<(Option<Target>, Option<LogChannel>), String> {
-    match (&settings.accesslog, given) {
-        (Wanted::Off, _) => Ok((None, None)),
-        (Wanted::StandardOutput, _) => Ok((Some(Target::StandardOutput), None)),
-        (Wanted::File(_), Some((file, channel))) => {
-            let file = Arc::new(file);
-            let channel = LogChannel::access_log(channel, ready, Arc::clone(&file));
-            Ok((Some(Target::File(file)), Some(channel.map_err(|error| format!("cannot copy a descriptor: {error}"))?)))
-        }
-        (Wanted::File(_), None) => {
-            let why = "the master has not handed over the file of accesslog: build both with the same rustcorn release";
-            Err(why.to_owned())
-        }
-    }
 }
 
 impl AccessLog {

@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use self::failure::{Failure, cannot, exit, report};
 use crate::accept::Acceptors;
-use crate::access::{self, AccessLog, Flushed};
+use crate::access::{AccessLog, Flushed, target};
 use crate::address::Address;
 use crate::arm::Arms;
 use crate::body::Body as RequestBody;
@@ -145,7 +145,7 @@ impl Boot {
             let reopens = log.is_some();
             let mut logs: Vec<LogChannel> = log.into_iter().collect();
             if settings.logs_access() {
-                let (target, channel) = access::target(&settings, access, &ready).map_err(Failure::Boot)?;
+                let (target, channel) = target(&settings, access, &ready).map_err(Failure::Boot)?;
                 logs.extend(channel);
                 let started = AccessLog::start(&settings, slot, generation, target, &shared);
                 started.map_err(cannot("start a thread"))?;

@@ -1,6 +1,6 @@
 //! The thread that writes the access log: it may wait for a disk or a reader, so that nobody else has to.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use rustcorn_sys::log::batch::{Batches, Lost};
 use rustcorn_sys::log::syslog::{Sender, Trouble};
 
 use super::queue::{Queue, Taken};
+use super::target::Target;
 use crate::log;
 use crate::shared::Shared;
 
@@ -16,15 +17,6 @@ use crate::shared::Shared;
 const SILENCE: Duration = Duration::from_secs(60);
 /// Memory that a buffer keeps after it had to hold more.
 const KEPT: usize = 64 * 1024;
-
-/// Where lines go.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// Whatever that is when they are written.
-    StandardOutput,
-    /// A file, in whose place another may come.
-    File(Arc<OwnedFd>),
-}
 
 pub(super) struct Writer {
     pub(super) target: Option<Target>,

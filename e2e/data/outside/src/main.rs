@@ -26,8 +26,8 @@ fn main() -> ExitCode {
             eprintln!("worker_exit: {} {}", exit.context().slot(), exit.farewell() == Farewell::Drained);
         })
         .worker_hang(|hanging: &Hanging<'_>| {
-            let requests: Vec<&str> = hanging.requests().map(|(request, _)| request).collect();
-            eprintln!("worker_hang: {} {requests:?} {}", hanging.slot(), hanging.silent().as_secs() < 60);
+            let busy: Vec<&str> = hanging.busy_with().map(|(what, _)| what).collect();
+            eprintln!("worker_hang: {} {busy:?} {}", hanging.slot(), hanging.silent().as_secs() < 60);
         })
         .run_threaded()
 }

@@ -1,5 +1,6 @@
 //! The service in its own tests.
 
+use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use outside::service;
@@ -35,7 +36,7 @@ fn rustcorn_workers(place: &[u8]) -> String {
 async fn a_panic_is_a_500_and_a_body_that_is_too_large_a_413() {
     let server = server().await;
     assert_eq!(server.get("/panic").await.unwrap().status(), 500);
-    let post = |body: &'static str| server.send(Request::post("/echo").body(Full::from(body)).unwrap());
+    let post = |body: &'static str| server.send(Request::post("/echo").body(Full::<Bytes>::from(body)).unwrap());
     assert_eq!(post("0123456789").await.unwrap().body(), "0123456789");
     assert_eq!(post("0123456789x").await.unwrap().status(), 413);
 }
