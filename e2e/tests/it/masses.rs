@@ -17,7 +17,7 @@ use crate::harness::{Conn, PATIENCE, Server, Setup, eventually, full, not_tested
 /// What a connection may cost a worker while it is idle. An aim beyond what is needed: see the figures that the test prints.
 const IDLE_COSTS: u64 = 16;
 /// What one of them may cost on average when all kinds are there.
-const ANY_COSTS: u64 = 48;
+const ANY_COSTS: u64 = 24;
 /// Pages that an allocator keeps, and whatever else moves by itself. In KiB.
 const SLACK: u64 = 1024;
 
@@ -192,7 +192,7 @@ fn masses_of_slow_clients_are_closed_at_their_limits_and_a_good_one_notices_noth
     let good = Good::start(address);
     let mut peaks = Vec::new();
     let before = memory(&server, admin_pid);
-    for round in 1..=2 {
+    for round in 1..=3 {
         let refused_before = refused();
         let idle = (0..sizes.idle).map(|_| idle(address)).collect();
         let mut crowd = Crowd { idle, heads: Vec::new(), bodies: Vec::new(), readers: Vec::new() };
@@ -216,11 +216,12 @@ fn masses_of_slow_clients_are_closed_at_their_limits_and_a_good_one_notices_noth
         );
         assert_eq!(words, (sizes.heads, sizes.bodies), "{:?} {:?}", heads.first(), bodies.first());
         assert_eq!(refused() - refused_before, (sizes.heads + sizes.bodies) as f64);
-        assert!(with_idle <= before + IDLE_COSTS * sizes.idle as u64 + SLACK, "{with_idle} KiB");
+        // Later crowds find what earlier ones left, in pieces that do not all fit.
+        assert!(round > 1 || with_idle <= before + IDLE_COSTS * sizes.idle as u64 + SLACK, "{with_idle} KiB");
         assert!(peak <= before + ANY_COSTS * sizes.all() as u64 + SLACK, "{peak} KiB");
         peaks.push(peak);
     }
-    assert!(peaks[1] <= peaks[0] + peaks[0] / 8 + SLACK, "what the first crowd took is there for the next: {peaks:?}");
+    assert!(peaks[2] <= peaks[1] + peaks[1] / 8 + SLACK, "what crowds took is there for the next: {peaks:?}");
     let (answered, longest) = good.stop();
     eprintln!("the good client: {answered} answers, the longest took {longest:.1?}");
     assert!(answered > 100, "{answered}");
