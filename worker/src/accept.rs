@@ -186,6 +186,7 @@ impl Open {
     }
 
     fn poll_find(&mut self, cx: &mut Context<'_>, turns: &mut Option<Turns>) -> Poll<io::Result<Found>> {
+        let mut nobody = false;
         loop {
             let ready = match self.listener.poll_ready(cx) {
                 Poll::Ready(ready) => Some(ready?),
@@ -193,13 +194,14 @@ impl Open {
                 Poll::Pending => return Poll::Pending,
             };
             let queue = self.listener.0.get_ref();
-            match turns.as_mut().map(|turns| turns.turn(|| queue.length())) {
+            // Ready though nobody was there: somebody has just come, or the socket was shut down, which only accept(2) tells.
+            match turns.as_mut().filter(|_| !nobody).map(|turns| turns.turn(|| queue.length())) {
                 None | Some(Turn::Take(_)) => match queue.accept() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     other => return Poll::Ready(other.map(Found::Connection)),
                 },
                 Some(Turn::Leave) => return Poll::Ready(Ok(Found::ForSiblings)),
-                Some(Turn::Nobody) => {}
+                Some(Turn::Nobody) => nobody = true,
             }
             self.unsure = false;
             if let Some(mut ready) = ready {

@@ -1,7 +1,7 @@
 //! `slow`: a good client, alone and beside masses of others that are idle, slow to ask, slow to send or slow to take their answers; and
 //! what one of those costs in memory.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::Result;
 use crate::load::{Client, warm_up};
 use crate::procfs::Memory;
-use crate::server::{Contender, Server};
-use crate::suites::{Bench, in_turn};
+use crate::server::{Contender, Files, Kind, Server};
+use crate::suites::{Bench, in_turn, pause};
 use crate::table::{Table, figure, median, range};
 
 const WORKERS: usize = 2;
@@ -19,6 +19,8 @@ const IDLE: usize = 2000;
 const SLOW_HEADS: usize = 500;
 const SLOW_BODIES: usize = 200;
 const SLOW_READERS: usize = 100;
+/// The time that the server has for the big answers.
+const SETTLE: Duration = Duration::from_millis(500);
 const ALL: usize = IDLE + SLOW_HEADS + SLOW_BODIES + SLOW_READERS;
 
 /// Of one server in one round. Times in µs, memory in KiB of all workers.
@@ -42,7 +44,19 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?; // servers inherit it
     }
-    let contenders: Vec<Contender> = bench.supervised().collect();
+    // Small answers for the good one, and one that fits into no buffer of the kernel for those that do not read.
+    let root = Files::new()?;
+    root.write("index.html", "Hello World!")?;
+    root.write("big", &"x".repeat(16 << 20))?;
+    let files = |contender: Contender| {
+        let root = root.path().to_owned();
+        let kind = match contender.kind {
+            Kind::Rustcorn { binary, .. } => Kind::RustcornFiles { binary, root },
+            _ => Kind::NginxFiles { root },
+        };
+        Contender { kind, ..contender }
+    };
+    let contenders: Vec<Contender> = bench.supervised().map(files).collect();
     let rounds = (0..bench.options.rounds)
         .map(|first| in_turn(&contenders, first, |contender| turn(contender, bench.options.seconds)))
         .collect::<Result<Vec<_>>>()?;
@@ -74,8 +88,8 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     }
     println!(
         "{table}\nMedians of {} rounds of twice {} s; {WORKERS} workers; one client, one request after the other. Beside it: {IDLE} idle \
-         connections, {SLOW_HEADS} with half a head, {SLOW_BODIES} with a body that does not come, {SLOW_READERS} that ask again and again and \
-         read nothing. Memory: anonymous pages of the workers, over the number of connections.",
+         connections, {SLOW_HEADS} with half a head, {SLOW_BODIES} with a body that does not come, {SLOW_READERS} that \
+         read nothing of 16 MiB. Files, by `static` and nginx. Memory: anonymous pages of the workers, over the number of connections.",
         bench.options.rounds, bench.options.seconds
     );
     Ok(())
@@ -122,19 +136,10 @@ fn slow(port: u16) -> Result<Vec<TcpStream>> {
     for _ in 0..SLOW_BODIES {
         slow.push(begin(body)?);
     }
-    let questions = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(64);
     for _ in 0..SLOW_READERS {
-        let mut stream = begin(&questions)?;
-        stream.set_nonblocking(true)?;
-        let end = Instant::now() + Duration::from_millis(20);
-        while Instant::now() < end {
-            match stream.write(&questions) {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => break, // the server had enough of it
-                _ => {}
-            }
-        }
-        slow.push(stream);
+        slow.push(begin(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")?);
     }
+    pause(SETTLE); // until the kernel's buffers are full
     Ok(slow)
 }
 

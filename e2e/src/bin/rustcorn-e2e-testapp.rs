@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -112,6 +113,8 @@ fn main() -> ExitCode {
 
 /// More than the kernel takes for a client that does not read.
 const BIG: usize = 16 << 20;
+/// The same for everybody, so that a crowd of slow readers costs the server and not the application.
+static BIG_BODY: LazyLock<Bytes> = LazyLock::new(|| "x".repeat(BIG).into());
 
 struct Inner {
     config: Config,
@@ -180,7 +183,7 @@ impl Inner {
                 let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| format!("{name}: {value:?}\n");
                 text(&request.headers().iter().map(line).collect::<String>())
             }
-            "/big" => text(&"x".repeat(BIG)),
+            "/big" => Response::new(Either::Left(Full::new(BIG_BODY.clone()))),
             "/stream" => {
                 self.note("stream");
                 Response::new(Either::Right(Ticks::new(5, Duration::from_millis(50))))

@@ -13,7 +13,7 @@ use crate::harness::{PATIENCE, Server, Setup, Sig, eventually, get, proc};
 struct Held(BTreeMap<u32, Vec<Conn>>);
 
 impl Held {
-    fn open(&mut self, address: impl Into<Address> + Clone, count: usize) {
+    fn open(&mut self, address: &(impl Into<Address> + Clone), count: usize) {
         for _ in 0..count {
             let mut conn = Conn::open(address.clone()).expect("accepted");
             let pid = conn.get("/pid").expect("answered").body.parse().expect("a number");
@@ -56,7 +56,7 @@ fn connections_spread_evenly_over_workers_and_the_metric_says_so() {
     assert_shared(4, || {
         let server = Setup::testapp().set("workers = 4\nadmin_bind = \"127.0.0.1:0\"").start();
         let mut held = Held::default();
-        held.open(server.address(), 64);
+        held.open(&server.address(), 64);
         let most = held.counts().into_iter().max().expect("some") as f64;
         let spread = metric(admin_of(&server), "rustcorn_connections_spread_ratio");
         assert!((spread - most / 16.0).abs() < 1e-6, "{spread} is not {most} / 16");
@@ -84,7 +84,7 @@ fn on_a_unix_socket_too() {
         let server = Setup::testapp().set("workers = 4\nbind = [\"127.0.0.1:0\", \"unix:app.sock\"]").start();
         let path = server.dir().join("app.sock");
         let mut held = Held::default();
-        held.open(path.as_path(), 64);
+        held.open(&path.as_path(), 64);
         held.counts()
     });
 }
@@ -94,13 +94,13 @@ fn a_worker_that_stands_still_holds_nobody_up_though_it_has_fewest() {
     let server = Setup::testapp().set("workers = 4").start();
     server.settled(4);
     let mut held = Held::default();
-    held.open(server.address(), 40);
+    held.open(&server.address(), 40);
     let (stopped, conns) = held.0.pop_first().expect("four workers");
     let count = conns.len();
     drop(conns);
     proc::signal(stopped, Sig::SIGSTOP);
     let begin = Instant::now();
-    held.open(server.address(), 100);
+    held.open(&server.address(), 100);
     let took = begin.elapsed();
     eprintln!("100 connections, one after the other, while the worker that had {count} is stopped: {took:.1?}");
     assert!(!held.0.contains_key(&stopped));
@@ -109,7 +109,7 @@ fn a_worker_that_stands_still_holds_nobody_up_though_it_has_fewest() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     proc::signal(stopped, Sig::SIGCONT);
     eventually("it takes part again", PATIENCE, || {
-        held.open(server.address(), 1);
+        held.open(&server.address(), 1);
         held.0.contains_key(&stopped).then_some(())
     });
 }
@@ -119,6 +119,6 @@ fn a_worker_that_has_all_it_may_have_is_not_waited_for() {
     let server = Setup::testapp().set("workers = 2\nworker_connections = 10").start();
     server.settled(2);
     let mut held = Held::default();
-    held.open(server.address(), 20);
+    held.open(&server.address(), 20);
     assert_eq!(held.counts(), [10, 10], "there is room for each, and no more");
 }

@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixStream as StdUnixStream;
 
+use rustcorn_scoreboard::{Board, Siblings, State, Threads, Writer};
+use rustcorn_sys::Pid;
 use tokio::runtime::Builder;
 
 use super::*;
@@ -144,5 +146,85 @@ fn a_pause_ends_by_itself() {
         std::future::poll_fn(|cx| acceptors.poll_accept(cx)).await;
         assert!(started.elapsed() >= PAUSE);
         assert!(acceptors.warned.is_some());
+    });
+}
+
+/// Slot 0 of a board on which slot 1 has fewer connections; the second value keeps it so.
+fn second_to_a_sibling() -> (Turns, impl Sized) {
+    let board = Board::create().unwrap();
+    let seat = |slot| {
+        board.take_seat(slot, Monotonic::now());
+        let writer = Writer::attach(board.fd().try_clone_to_owned().unwrap(), slot, Threads::One).unwrap();
+        writer.boot(Pid::this(), 1);
+        writer.set_state(State::Ready);
+        writer.beat(Monotonic::now());
+        writer
+    };
+    let writers = [seat(0), seat(1)];
+    writers[0].connection_opened();
+    (Turns::new(Siblings::attach(board.fd().as_fd()).unwrap(), 0), writers)
+}
+
+fn one_poll<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll(&mut Context::from_waker(std::task::Waker::noop()))
+}
+
+#[test]
+fn a_connection_is_left_to_a_sibling_that_has_fewer_and_taken_if_that_does_not() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()], None);
+        let (turns, _sibling) = second_to_a_sibling();
+        acceptors.take_turns(turns);
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let mut waited = false;
+        let begin = std::time::Instant::now();
+        let taken = std::future::poll_fn(|cx| {
+            let taken = acceptors.poll_accept(cx);
+            waited |= acceptors.waits_with() == Some(1);
+            taken
+        });
+        assert!(matches!(taken.await, Socket::Tcp(..)));
+        assert!(waited && begin.elapsed() >= crate::balance::PATIENCE);
+    });
+}
+
+#[test]
+fn who_was_left_to_a_sibling_is_not_forgotten_when_the_worker_leaves() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()], None);
+        let (turns, _sibling) = second_to_a_sibling();
+        acceptors.take_turns(turns);
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        std::future::poll_fn(|cx| {
+            assert!(acceptors.poll_accept(cx).is_pending());
+            if acceptors.waits_with().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        acceptors.take_all(); // no event will tell of that client again
+        assert!(one_poll(|cx| acceptors.poll_accept(cx)).is_ready());
+    });
+}
+
+#[test]
+fn a_socket_that_a_sibling_shuts_down_is_closed_whosever_turn_it_is() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = Listener::new(tcp.try_clone().unwrap().into()).unwrap();
+        let mut acceptors = Acceptors::new(vec![ours], None);
+        let (turns, _sibling) = second_to_a_sibling();
+        acceptors.take_turns(turns);
+        shutdown_listener(tcp.as_fd()).unwrap();
+        std::future::poll_fn(|cx| {
+            assert!(acceptors.poll_accept(cx).is_pending(), "nobody has come");
+            if acceptors.open.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     });
 }
