@@ -1,5 +1,6 @@
 //! The service with all hooks there are.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use outside::{Config, service};
@@ -9,25 +10,30 @@ fn main() -> ExitCode {
     Server::new(service)
         .on_starting(|configuration| {
             let config: Config = configuration.app()?;
-            eprintln!("on_starting: {} workers say {}", configuration.workers(), config.greeting);
+            say(&format!("on_starting: {} workers say {}", configuration.workers(), config.greeting));
             Ok(())
         })
-        .on_ready(|configuration| eprintln!("on_ready: {:?}", configuration.setting("workers")))
+        .on_ready(|configuration| say(&format!("on_ready: {:?}", configuration.setting("workers"))))
         .on_reload(|old, new| {
             let (before, after): (Config, Config) = (old.app()?, new.app()?);
-            eprintln!("on_reload: {} to {}, {:?}", before.greeting, after.greeting, old.changes(new));
+            say(&format!("on_reload: {} to {}, {:?}", before.greeting, after.greeting, old.changes(new)));
             if after.greeting.is_empty() { Err(new.mistake("greeting", "say something").into()) } else { Ok(()) }
         })
         .worker_init(|ctx| {
-            eprintln!("worker_init: {}", ctx.slot());
+            say(&format!("worker_init: {}", ctx.slot()));
             Ok(())
         })
         .worker_exit(async |exit: WorkerExit| {
-            eprintln!("worker_exit: {} {}", exit.context().slot(), exit.farewell() == Farewell::Drained);
+            say(&format!("worker_exit: {} {}", exit.context().slot(), exit.farewell() == Farewell::Drained));
         })
         .worker_hang(|hanging: &Hanging<'_>| {
             let busy: Vec<&str> = hanging.busy_with().map(|(what, _)| what).collect();
-            eprintln!("worker_hang: {} {busy:?} {}", hanging.slot(), hanging.silent().as_secs() < 60);
+            say(&format!("worker_hang: {} {busy:?} {}", hanging.slot(), hanging.silent().as_secs() < 60));
         })
         .run_threaded()
+}
+
+/// In one piece: several processes write to one log.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("somebody listens");
 }

@@ -19,7 +19,7 @@ async fn it_serves_and_counts_and_ends_in_order() {
     assert_eq!(server.get("/user/7").await.unwrap().body(), "/user/7");
     assert_eq!(server.get("/who").await.unwrap().body(), "127.0.0.1 http true");
     let place = server.get("/where").await.unwrap();
-    assert_eq!(place.body(), &format!("0 1 {} 1 false http://{}", rustcorn_workers(place.body()), server.address()));
+    assert_eq!(place.body(), &format!("0 1 {} 1 false {}", rustcorn_workers(place.body()), server.address()));
     assert_eq!(server.get("/nothing").await.unwrap().status(), 404);
     assert_eq!(server.counts().requests(), 5);
     let end = server.stop().await;
