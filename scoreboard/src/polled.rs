@@ -80,8 +80,8 @@ impl Record {
         fence(Release); // a reader that sees any of what follows sees the odd number, or a later one
         self.since.store(now.as_nanos().max(1), Relaxed);
         self.length.store(text.length, Relaxed);
-        for (to, from) in self.words.iter().zip(text.words).take(used(text.length)) {
-            to.store(from, Relaxed);
+        for (to, from) in self.words.iter().zip(&text.words).take(used(text.length)) {
+            to.store(*from, Relaxed);
         }
         self.sequence.store(odd.wrapping_add(1), Release);
     }

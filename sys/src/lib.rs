@@ -1,8 +1,9 @@
-//! Thin, safe calls to the operating system: processes, signals, descriptors, sockets, time, log lines.
+//! Thin, safe calls to the operating system: processes, signals, descriptors, sockets, time, log lines. And what the
+//! CPU has beyond the language: sixteen bytes at once.
 //!
 //! Everything here is mechanism; no policy. Together with the scoreboard this is the only crate with `unsafe`, and its
 //! whole interface is safe to call.
-#![allow(unsafe_code)] // the system calls that neither std nor nix makes safe; each block says why it is sound
+#![allow(unsafe_code)] // system calls and vectors that neither std nor nix makes safe; each block says why it is sound
 
 pub mod beneath;
 pub mod cgroup;

@@ -87,13 +87,18 @@ where
         let service = self.service.clone();
         let shown = ticket.show(ticket.0.started);
         let attached = ticket.attach();
-        let step = contained(|| Step::begin(service, request)); // as in Handling
+        // Requests and handlers are large: by reference they are moved less often.
+        let (mut call, mut step) = (Some((service, request)), None);
+        let begun = contained(|| step = call.take().map(|(service, request)| Step::begin(service, request))); // as in Handling
         drop((attached, shown));
         ticket.polled();
         if self.connection.http2.get().is_some() {
             ticket.0.stretch = None; // polled next in a task of its own, whenever that is
         }
-        let step = step.unwrap_or_else(|panic| Step::over(End::Failed(panic.into())));
+        let step = match begun {
+            Ok(()) => step.expect("begun above"),
+            Err(panic) => Step::over(End::Failed(panic.into())),
+        };
         Handling { ticket: Some(ticket), step }
     }
 
