@@ -96,6 +96,15 @@ pub(crate) struct Otlp {
 }
 
 impl Contender {
+    /// Whether several of its threads are busy at once, so that on one CPU they wait for each other.
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self.kind {
+            Kind::Rustcorn { access_log, .. } => access_log,
+            Kind::Gunicorn { class, .. } => class == "gthread",
+            _ => false,
+        }
+    }
+
     /// Starts the server, on one CPU if so asked. It listens when this returns; it may not answer yet.
     pub(crate) fn start(&self, workers: usize, cpu: Option<usize>) -> Result<Server> {
         let files = Files::new()?;

@@ -26,6 +26,8 @@ struct Turn {
     cost: f64,
     /// Share of the time that it stood in line for its CPU, in percent: somebody else had it.
     waiting: f64,
+    /// Its own threads stand in that line, too.
+    crowded: bool,
     /// Share of the time of both CPUs that the host of a virtual machine took, in percent.
     stolen: f64,
     /// PSS of all its processes after the load, in MiB.
@@ -34,7 +36,7 @@ struct Turn {
 
 impl Turn {
     fn disturbed(&self) -> bool {
-        self.waiting + self.stolen > DISTURBED
+        self.stolen + if self.crowded { 0.0 } else { self.waiting } > DISTURBED
     }
 }
 
@@ -69,7 +71,8 @@ pub(super) fn rounds(bench: &Bench<'_>, contenders: &[Contender], close: bool) -
     println!(
         "\n{} rounds of {} s, after {} undisturbed and {} disturbed ones. One worker on CPU {CPU}, wrk with {CONNECTIONS} \
          connections on CPU 1; medians; ratios within a round. PSS: of all processes, after the load. waited: share of the time \
-         in which something else had the server's CPU; stolen: share that the host took; above {DISTURBED} % together is a disturbance.",
+         in which something else had the server's CPU; stolen: share that the host took; above {DISTURBED} % together is a disturbance (waiting not \
+         where threads of its own wait for each other).",
         rounds.len(),
         bench.options.seconds,
         counts.0,
@@ -92,6 +95,7 @@ fn turn(contender: &Contender, seconds: u32, close: bool) -> Result<Turn> {
         load,
         cost: used.running as f64 / 1e3 / load.requests as f64,
         waiting: used.waiting as f64 / 1e7 / f64::from(seconds),
+        crowded: contender.is_crowded(),
         stolen: Machine::now()?.stolen_since(machine),
         memory: memory.iter().map(|memory| memory.total).sum::<u64>() as f64 / 1024.0,
     })
