@@ -175,10 +175,11 @@ impl Plan<'_> {
             if ward {
                 // After the identity: to change it takes this back (prctl(2)).
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-            }
-            // The parent may have died before the line above: then nobody would ever tell us.
-            if libc::getppid() != self.parent.as_raw() {
-                libc::_exit(0);
+                // The parent may have died before the line above: then nobody would ever tell us. (An heir lives on all the
+                // more: it finds its parent gone and takes over at once.)
+                if libc::getppid() != self.parent.as_raw() {
+                    libc::_exit(0);
+                }
             }
             // What our own parent left open without close-on-exec is not the worker's either. Before Linux 5.11 it gets it.
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);

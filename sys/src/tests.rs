@@ -421,3 +421,45 @@ fn a_log_file_is_appended_to_and_opened_without_waiting() {
     assert_eq!(file::open(&folder).unwrap_err().kind(), std::io::ErrorKind::IsADirectory);
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// As often as it takes for a parent to be gone before its child looks.
+#[test]
+fn an_heir_lives_on_when_its_parent_is_gone_at_once() {
+    let _alone = alone();
+    let image = Image::open(Path::new("/bin/sh")).unwrap();
+    for round in 0..20 {
+        let (hears, says) = pipe().unwrap();
+        let (_, report) = pipe().unwrap();
+        let (args, fds) = (["sh", "-c", "echo alive >&3"].map(c), [says.as_fd()]);
+        let attributes = Attributes::default();
+        let command = Command {
+            image: &image,
+            args: &args,
+            env: &[],
+            fds: &fds,
+            kin: Kin::Heir,
+            ignored: &[],
+            report: report.as_fd(),
+            attributes,
+        };
+        // SAFETY: the child has one thread, does nothing but what a master does in an upgrade, and ends.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            nix::unistd::ForkResult::Child => {
+                let spawned = spawn(&command).is_ok();
+                // SAFETY: ends this process without running anything of the test's.
+                unsafe { libc::_exit(i32::from(!spawned)) }
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                assert_eq!(reap_blocking(child), Exit::Code(0));
+                drop(says);
+                assert_eq!(read_all(hears), "alive\n", "round {round}");
+            }
+        }
+    }
+}
+
+fn reap_blocking(child: nix::unistd::Pid) -> Exit {
+    let handle = crate::signal::PidFd::open(Pid::from_raw(child.as_raw()).unwrap()).unwrap();
+    assert_eq!(wait_readable(&[handle.as_fd()], Some(Duration::from_secs(10))).unwrap(), [true]);
+    reap().unwrap().expect("a pidfd that is readable has an end to take").1
+}
