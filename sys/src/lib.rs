@@ -15,6 +15,7 @@ pub mod fd;
 pub mod held_socket;
 pub mod identity;
 pub mod log;
+pub mod memory;
 pub mod notify;
 pub mod passing;
 pub mod pid;

@@ -417,6 +417,9 @@ fn a_log_file_is_appended_to_and_opened_without_waiting() {
     let pipe = file::open(&fifo).unwrap();
     let flags = nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_GETFL).unwrap();
     assert_eq!(flags & libc::O_NONBLOCK, 0, "others may write to it without looking first");
+    let pipe = file::open_nonblocking(&fifo).unwrap();
+    assert_eq!(nix::unistd::write(&pipe, &[0; 64 * 1024]), Ok(64 * 1024));
+    assert_eq!(nix::unistd::write(&pipe, &[0]), Err(nix::errno::Errno::EAGAIN), "whoever looks is told, not kept");
     drop(reader);
     assert_eq!(file::open(&folder).unwrap_err().kind(), std::io::ErrorKind::IsADirectory);
     std::fs::remove_dir_all(&folder).unwrap();

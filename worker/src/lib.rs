@@ -21,6 +21,7 @@
 //! | `registry` | open connections and their time limits |
 //! | `shared` | what all of these share |
 //! | `timers` | heartbeat and sweep |
+//! | `ebb` | when memory goes back to the kernel |
 //! | `drain` | the policy of leaving: no clock, no socket |
 //! | `wishes`, `lifeline` | signals, and the death of the master |
 //! | `log` | log lines, counted, with the request and the trace they are about |
@@ -42,6 +43,7 @@ mod conduct;
 mod context;
 mod count;
 mod drain;
+mod ebb;
 mod error;
 #[cfg_attr(not(feature = "tracing"), path = "no_events.rs")]
 mod events;

@@ -254,6 +254,8 @@ pub(crate) struct Census {
 #[derive(Default)]
 struct Inner {
     open: Vec<Arc<Connection>>,
+    /// The most at once since somebody asked.
+    most: usize,
     /// The run loop, when it waits for the number to go down.
     watcher: Option<Waker>,
 }
@@ -286,6 +288,7 @@ impl Registry {
             position: AtomicUsize::new(inner.open.len()),
         });
         inner.open.push(Arc::clone(&connection));
+        inner.most = inner.most.max(inner.open.len());
         shared.writer.connection_opened();
         Registered(connection)
     }
@@ -306,6 +309,13 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.lock().open.len()
+    }
+
+    /// How many were open at once since this was last asked, and how many are.
+    pub(crate) fn most(&self) -> (usize, usize) {
+        let mut inner = self.lock();
+        let open = inner.open.len();
+        (std::mem::replace(&mut inner.most, open), open)
     }
 
     /// Ready when fewer than `limit` connections are open.

@@ -1,11 +1,12 @@
-//! The one timer of a worker: it beats the heart and looks for connections that are over a limit.
+//! The one timer of a worker: it beats the heart, looks for connections that are over a limit, and gives back what crowds have left.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustcorn_sys::Monotonic;
+use rustcorn_sys::{Monotonic, memory};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::ebb::Ebb;
 use crate::shared::Shared;
 
 /// The longest time between two heartbeats.
@@ -23,12 +24,18 @@ pub(crate) fn tick(limits: &[Duration]) -> Duration {
 /// master sees it.
 pub(crate) async fn beat_and_sweep(shared: Arc<Shared>, tick: Duration) {
     let mut interval = interval(tick);
+    let mut ebb = Ebb::default();
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let now = Monotonic::now();
         shared.writer.beat(now);
         shared.sweep(now);
+        let registry = &shared.registry;
+        let (most, open) = registry.most();
+        if ebb.look(now, most, open, || registry.census().in_flight > 0) {
+            memory::give_back();
+        }
     }
 }
 

@@ -226,3 +226,33 @@ fn masses_of_slow_clients_are_closed_at_their_limits_and_a_good_one_notices_noth
     eprintln!("the good client: {answered} answers, the longest took {longest:.1?}");
     assert!(answered > 100, "{answered}");
 }
+
+#[test]
+fn what_a_crowd_took_goes_back_to_the_kernel() {
+    if cfg!(not(target_env = "gnu")) {
+        return not_tested("memory that goes back: another C library's allocator");
+    }
+    const MANY: usize = 1000;
+    if !enough_descriptors(MANY + 500) {
+        return not_tested(&format!("{MANY} clients: the hard limit of open files is too low"));
+    }
+    let set = "workers = 1\nworker_connections = 2000\nadmin_bind = \"127.0.0.1:0\"";
+    let server = Setup::testapp().without("journal").set(set).start();
+    let (address, admin) = (server.address(), admin_of(&server));
+    let booted = server.wait_for_line("Booting admin process with pid: ");
+    let admin_pid: u32 = booted.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("its pid");
+    drop(idle(address));
+    let before = memory(&server, admin_pid);
+    let crowd: Vec<TcpStream> = (0..MANY).map(|_| idle(address)).collect();
+    let stays = idle(address); // at the end of the heap, with what a client that stays has
+    let peak = memory(&server, admin_pid);
+    assert!(peak > before + 4 * MANY as u64, "{peak} KiB: a crowd that costs nothing shows nothing");
+    drop(crowd);
+    let after = eventually("it is given back", PATIENCE, || {
+        let now = memory(&server, admin_pid);
+        (now < before + SLACK).then_some(now)
+    });
+    eprintln!("KiB: {before} before {MANY} clients, {peak} with them, {after} after");
+    assert_eq!(metric(admin, "rustcorn_connections"), 1.0);
+    drop(stays);
+}

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustcorn_config::{AccessLog, Loaded, Problem};
-use rustcorn_sys::log::file::{Identity, become_standard_error, open};
+use rustcorn_sys::log::file::{Identity, become_standard_error, open, open_nonblocking};
 use rustcorn_sys::passing;
 
 use super::generation::{Refusal, Resources};
@@ -21,6 +21,8 @@ pub(crate) struct LogFile {
     /// `None`: standard error as the master found it.
     path: Option<PathBuf>,
     file: OwnedFd,
+    /// How it is opened.
+    open: fn(&Path) -> io::Result<OwnedFd>,
     /// Why it could not be opened anew, as it was said.
     said: Option<Notice>,
 }
@@ -38,14 +40,15 @@ impl LogFile {
             Some(path) => open(path),
         };
         let file = file.map_err(|error| refusal(loaded, "errorlog", path.as_deref(), &error))?;
-        Ok(Self { path, file, said: None })
+        Ok(Self { path, file, open, said: None })
     }
 
     /// For the lines of requests; `None` where they go to no file.
     fn open_access_log(loaded: &Loaded) -> Result<Option<Self>, Refusal> {
         let AccessLog::File(path) = loaded.settings.accesslog.clone() else { return Ok(None) };
+        let open = open_nonblocking; // the thread that writes to it looks
         let file = open(&path).map_err(|error| refusal(loaded, "accesslog", Some(&path), &error))?;
-        Ok(Some(Self { path: Some(path), file, said: None }))
+        Ok(Some(Self { path: Some(path), file, open, said: None }))
     }
 
     /// Whether lines would go elsewhere with the other one.
@@ -75,7 +78,7 @@ impl LogFile {
     /// The file that has the name now, for somebody who asks for it; nothing changes for others.
     pub(crate) fn again(&mut self) -> Option<OwnedFd> {
         let path = self.path.as_ref()?;
-        let error = match open(path) {
+        let error = match (self.open)(path) {
             Ok(file) => return Some(file),
             Err(error) => without_number(&error),
         };

@@ -15,13 +15,18 @@ const MODE: u32 = 0o640;
 
 /// Opens a file to append lines to, and makes it if it is not there. Never waits, not even for a named pipe's reader.
 pub fn open(path: &Path) -> io::Result<OwnedFd> {
-    // With O_APPEND each write goes to the end, whoever else writes.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?;
+    let file = open_nonblocking(path)?;
     // Whoever writes to it without looking first (a library, a panic) is not prepared to be told to come again.
     let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
     fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
-    Ok(file.into())
+    Ok(file)
+}
+
+/// As [`open`], for those who are prepared to be told so: of several who look whether a pipe has room, all but one may find none.
+pub fn open_nonblocking(path: &Path) -> io::Result<OwnedFd> {
+    // With O_APPEND each write goes to the end, whoever else writes.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    Ok(OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?.into())
 }
 
 /// What standard error is now, to go back to it.

@@ -78,8 +78,10 @@ struct State {
     clock: Clock,
     /// The worker leaves: what there is goes out, and then the thread ends.
     closing: bool,
-    /// There is no thread (any more).
+    /// Nobody takes lines (any more).
     over: bool,
+    /// There is no thread (any more), and it has said what it had to say.
+    ended: bool,
 }
 
 /// Between the threads that serve and the one that writes. Both hold the lock for as long as a line takes to copy.
@@ -121,7 +123,7 @@ impl Queue {
         true
     }
 
-    /// Waits for a batch. `spare` is used for the next. `None`: there will be none.
+    /// Waits for a batch. `spare` is used for the next. `None`: there will be none, and [`Self::close`] is to follow.
     pub(super) fn take(&self, spare: Vec<u8>) -> Option<Taken> {
         let mut state = self.lock();
         loop {
@@ -130,7 +132,6 @@ impl Queue {
                 Due::Now => break,
                 Due::Never if state.closing => {
                     state.over = true;
-                    self.ended.notify_all();
                     return None;
                 }
                 _ if state.closing => break,
@@ -160,13 +161,15 @@ impl Queue {
         state.closing = true;
         self.added.notify_one();
         // Twice the time, for a disk that is slow to say that it takes nothing.
-        let ended = self.ended.wait_timeout_while(state, PATIENCE * 2, |state| !state.over);
+        let ended = self.ended.wait_timeout_while(state, PATIENCE * 2, |state| !state.ended);
         ended.unwrap_or_else(PoisonError::into_inner).0.over = true;
     }
 
-    /// There is no thread.
+    /// There is no thread, or it has nothing left to do.
     pub(super) fn close(&self) {
-        self.lock().over = true;
+        let mut state = self.lock();
+        (state.over, state.ended) = (true, true);
+        self.ended.notify_all();
     }
 }
 
@@ -213,19 +216,22 @@ mod tests {
 
     #[test]
     fn at_the_end_everything_is_taken_and_later_lines_are_lost() {
-        let queue = Queue::new();
+        let (queue, said) = (Queue::new(), Mutex::new(false));
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 let mut all = Vec::new();
                 while let Some(taken) = queue.take(Vec::new()) {
                     all.extend(taken.lines);
                 }
+                *said.lock().unwrap() = true;
+                queue.close();
                 all
             });
             for _ in 0..1000 {
                 assert!(queue.add(Monotonic::now(), |_, lines| line(lines)));
             }
             queue.finish();
+            assert!(*said.lock().unwrap(), "its last words come first: the process may end now");
             assert!(!queue.add(Monotonic::now(), |_, lines| line(lines)));
             assert_eq!(thread.join().unwrap().len(), 100_000);
         });

@@ -50,6 +50,7 @@ impl Writer {
             spare = lines;
         }
         self.losses.last_words().iter().for_each(say);
+        queue.close(); // the process may end as soon as it knows
     }
 
     fn tell_syslog(&mut self, lines: &[u8]) {

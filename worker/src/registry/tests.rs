@@ -291,3 +291,13 @@ fn an_old_connection_says_so_whatever_it_does() {
         assert_eq!(woken.0.load(SeqCst), http2);
     }
 }
+
+#[test]
+fn a_crowd_that_went_between_two_looks_is_remembered_once() {
+    let (_board, shared) = seat(S, S);
+    let crowd = [(); 3].map(|()| shared.registry.add(&shared, None));
+    drop(crowd);
+    let _stays = shared.registry.add(&shared, None);
+    assert_eq!(shared.registry.most(), (3, 1));
+    assert_eq!(shared.registry.most(), (1, 1));
+}
