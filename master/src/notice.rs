@@ -48,6 +48,11 @@ pub enum Notice {
     HandlingSignal(Sig),
     /// A signal that has nothing to do here.
     SignalIgnored(Sig),
+    /// A worker that does not say so itself is being started.
+    ForeignBooting {
+        /// Its process.
+        pid: Pid,
+    },
     /// The worker serves.
     WorkerReady {
         /// Its seat.
@@ -66,7 +71,7 @@ pub enum Notice {
         /// For what.
         why: Due,
     },
-    /// The worker ended with a status other than 0.
+    /// The worker ended with a status other than 0, or with 0 though nobody had told it to.
     WorkerExited {
         /// Its process.
         pid: Pid,
@@ -310,6 +315,7 @@ impl Notice {
             | Self::DaemonWithoutLog
             | Self::PidfileKept { .. }
             | Self::DrainTimeout { .. }
+            | Self::WorkerExited { code: 0, .. }
             | Self::AdminEnded { .. }
             | Self::ControlRefused { .. }
             | Self::Certificate { good: false, .. }
@@ -349,6 +355,7 @@ impl Notice {
             Self::WorkerReady { slot, pid, generation } => {
                 ("worker", json!({"pid": pid.as_raw(), "slot": slot.0, "generation": generation.0}))
             }
+            Self::ForeignBooting { pid } => ("worker", json!({"pid": pid.as_raw()})),
             Self::BootTimeout { slot, pid }
             | Self::WorkerTimeout { slot, pid, .. }
             | Self::DrainTimeout { slot, pid }

@@ -8,7 +8,8 @@ use std::{fmt, io};
 /// Where a worker accepts connections; displayed as in the setting `bind`.
 ///
 /// ```
-/// let address = rustcorn_worker::Address::Tcp("127.0.0.1:8000".parse().expect("an address"));
+/// # use rustcorn_worker as rustcorn;
+/// let address = rustcorn::Address::Tcp("127.0.0.1:8000".parse().expect("an address"));
 /// assert_eq!(address.to_string(), "127.0.0.1:8000");
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]

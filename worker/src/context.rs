@@ -154,9 +154,10 @@ impl Context {
     /// its sampling decision. Without a collector to send to it makes none.
     ///
     /// ```
+    /// # use rustcorn_worker as rustcorn;
     /// use opentelemetry::trace::{Span, Tracer};
     ///
-    /// async fn charge(ctx: &rustcorn_worker::Context) {
+    /// async fn charge(ctx: &rustcorn::Context) {
     ///     let mut span = ctx.tracer().start("charge");
     ///     // …
     ///     span.end();
@@ -170,7 +171,8 @@ impl Context {
     /// A meter for metrics of the application, sent with the server's own. Without a collector to send to it counts nothing.
     ///
     /// ```
-    /// fn count(ctx: &rustcorn_worker::Context) {
+    /// # use rustcorn_worker as rustcorn;
+    /// fn count(ctx: &rustcorn::Context) {
     ///     ctx.meter().u64_counter("orders").build().add(1, &[]);
     /// }
     /// ```
@@ -232,7 +234,8 @@ impl Context {
     /// leaves to be done after its response.
     ///
     /// ```
-    /// async fn sign_up(ctx: &rustcorn_worker::Context) {
+    /// # use rustcorn_worker as rustcorn;
+    /// async fn sign_up(ctx: &rustcorn::Context) {
     ///     ctx.spawn_threaded("welcome mail", async {
     ///         // …
     ///     });
@@ -260,9 +263,10 @@ impl Context {
     /// cut at `graceful_timeout`, and to stop what a background task repeats. Requests may still come.
     ///
     /// ```
+    /// # use rustcorn_worker as rustcorn;
     /// use std::time::Duration;
     ///
-    /// fn refresh_every_minute(ctx: &rustcorn_worker::Context) {
+    /// fn refresh_every_minute(ctx: &rustcorn::Context) {
     ///     let draining = ctx.draining();
     ///     ctx.spawn("refresh", async move {
     ///         let mut draining = std::pin::pin!(draining);

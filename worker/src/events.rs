@@ -26,12 +26,13 @@ use crate::log::trace_fields;
 /// `loglevel` does, where `debug` does not include `TRACE`. An event that nobody wants costs the macro's own check.
 ///
 /// ```no_run
+/// # use rustcorn_worker as rustcorn;
 /// use tracing_subscriber::layer::SubscriberExt;
 /// use tracing_subscriber::util::SubscriberInitExt;
 ///
 /// # fn another_layer() -> tracing_subscriber::layer::Identity { tracing_subscriber::layer::Identity::new() }
 /// // In the closure given to `rustcorn::run`.
-/// tracing_subscriber::registry().with(rustcorn_worker::tracing_layer()).with(another_layer()).init();
+/// tracing_subscriber::registry().with(rustcorn::tracing_layer()).with(another_layer()).init();
 /// ```
 pub fn tracing_layer<S>() -> impl Layer<S> + Send + Sync
 where

@@ -43,8 +43,9 @@ impl fmt::Debug for Hooks {
 /// How a worker left.
 ///
 /// ```
-/// fn is_worth_a_line(exit: &rustcorn_worker::WorkerExit) -> bool {
-///     exit.farewell() == rustcorn_worker::Farewell::Cut
+/// # use rustcorn_worker as rustcorn;
+/// fn is_worth_a_line(exit: &rustcorn::WorkerExit) -> bool {
+///     exit.farewell() == rustcorn::Farewell::Cut
 /// }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +62,8 @@ pub enum Farewell {
 /// What the hook `worker_exit` is given.
 ///
 /// ```
-/// async fn say_goodbye(exit: rustcorn_worker::WorkerExit) {
+/// # use rustcorn_worker as rustcorn;
+/// async fn say_goodbye(exit: rustcorn::WorkerExit) {
 ///     eprintln!("worker {} leaves: {:?}", exit.context().slot(), exit.farewell());
 /// }
 /// ```

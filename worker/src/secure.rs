@@ -22,8 +22,9 @@ use crate::registry::Peer;
 /// What is known of the TLS session that a request came over; in the extensions of every such request, and of no other.
 ///
 /// ```
-/// fn is_known(request: &http::Request<rustcorn_worker::Body>) -> bool {
-///     let tls = request.extensions().get::<rustcorn_worker::Tls>();
+/// # use rustcorn_worker as rustcorn;
+/// fn is_known(request: &http::Request<rustcorn::Body>) -> bool {
+///     let tls = request.extensions().get::<rustcorn::Tls>();
 ///     tls.is_some_and(|tls| tls.client_certificates().next().is_some())
 /// }
 /// ```

@@ -1,9 +1,13 @@
 //! An application under test: served in the test's own process, on a port of its own, by the code that serves it in a worker.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +41,9 @@ use crate::wishes::{Wish, Wishes};
 
 /// How a text that is no file is called in messages.
 const NAME: &str = "app.toml";
+
+/// What its thread gets to end, once nothing is waited for any more.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Serves what `make` builds, in this process, for a test: on a thread and a free port of its own, with what a worker does to
 /// requests (limits, refusals, time limits, counts) and to an application (`ctx`, drain, background tasks, panics).
@@ -95,7 +102,10 @@ where
     let (wishes, wished) = mpsc::unbounded_channel();
     let (tell, told) = oneshot::channel();
     let (ended, end) = oneshot::channel();
+    let (alive, gone) = channel();
+    let grace = settings.graceful_timeout;
     let serve = move || {
+        let _alive = alive; // dropped with all else that is here
         let run = || -> Result<_, Error> {
             let runtime = Builder::new_current_thread().enable_all().build_local(Default::default());
             let runtime = runtime.map_err(Error::system("start a runtime"))?;
@@ -138,7 +148,7 @@ where
     let thread = thread.map_err(Error::system("start a thread"))?;
     // Whoever does not wait for it leaves behind a thread that ends when the application is built.
     told.await.unwrap_or_else(|_| Err(Error::Panicked { message: "took its thread along".to_owned() }))?;
-    Ok(TestServer { address, board, wishes, end: Some(end), thread: Some(thread) })
+    Ok(TestServer { address, board, wishes, end: Some(end), thread: Some(thread), gone: Mutex::new(gone), grace })
 }
 
 /// Orders to the server of a test. That nobody can give any more is one, too.
@@ -156,7 +166,7 @@ impl Wishes for Sent {
 /// An application that is served for a test, by [`serve_test`].
 ///
 /// [`Self::stop`] drains it. Dropped, it is drained, too, which blocks for as long as its requests and background tasks take; but
-/// if the test is failing, it is ended.
+/// if the test is failing, it is ended. One that keeps its thread busy without end is left behind then, so that the test still ends.
 ///
 /// ```
 /// # use rustcorn_worker as rustcorn;
@@ -181,6 +191,10 @@ pub struct TestServer {
     wishes: mpsc::UnboundedSender<Wish>,
     end: Option<oneshot::Receiver<Ended>>,
     thread: Option<JoinHandle<()>>,
+    /// Says when the thread is about to end, by being closed.
+    gone: Mutex<Receiver<Infallible>>,
+    /// `graceful_timeout`
+    grace: Duration,
 }
 
 impl TestServer {
@@ -265,10 +279,18 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let patience = if std::thread::panicking() {
             let _ = self.wishes.send(Wish::Quit); // no receiver: it has ended
+            LEAST
         } else {
             self.drain();
+            self.grace.saturating_add(LEAST)
+        };
+        let gone = self.gone.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if gone.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            // Where nobody can be told, the test's own failure still tells.
+            let _ = writeln!(std::io::stderr(), "serve_test {}: its thread is blocked, and left behind", self.address);
+            return;
         }
         self.join();
     }

@@ -111,6 +111,24 @@ fn a_stop_finishes_what_is_in_flight_and_int_does_not_wait() {
     }
 }
 
+/// As a program that puts itself into the background: its parent says that all is well.
+#[test]
+fn each_start_and_each_end_nobody_asked_for_is_told() {
+    let script = format!("#!/bin/sh\n[ -e gone ] || {{ : >gone; sleep 2; exit 0; }}\nexec {:?}\n", foreign());
+    let app = "command = [\"./service\"]\nforeign = \"exec\"\n";
+    let setup = Setup::hello().without("handler").set("workers = 1").app(app);
+    setup.dir.replace("service", script.as_bytes());
+    let mut server = setup.start();
+    let line = server.wait_for_line("exited with code 0, though nobody had told it to.");
+    assert!(line.contains("[WARNING]"), "{line}");
+    server.log.wait(0, "[DEBUG] Worker ready", 2, PATIENCE);
+    let worker = server.settled(1).pop_first().expect("one");
+    server.wait_for_line(&format!("Booting worker with pid: {worker}"));
+    server.signal(Sig::SIGTERM);
+    assert_eq!(server.wait_for_exit(PATIENCE), 0);
+    assert_eq!(server.log.count("though nobody had told it to"), 1, "that one was asked for");
+}
+
 #[test]
 fn the_master_ends_and_they_do() {
     let server = setup("", "exec").start();

@@ -182,7 +182,10 @@ impl Fleet {
         match event {
             Event::Signal(sig) => self.signal(now, sig, &mut todo),
             Event::Loaded(outcome) => self.loaded(now, outcome, &mut todo),
-            Event::Spawned(id, pid) => self.with(id, |worker| worker.pid = Some(pid)),
+            Event::Spawned(id, pid) => self.with(id, |worker| {
+                worker.pid = Some(pid);
+                todo.extend(worker.foreign.then_some(Action::Say(Notice::ForeignBooting { pid })));
+            }),
             Event::Ready(id) => self.ready(now, id, &mut todo),
             Event::Leaving(id) => self.leaving(now, id),
             Event::Spent(id) => self.spent(id, &mut todo),
@@ -278,11 +281,11 @@ impl Fleet {
 
     fn exited(&mut self, now: Monotonic, id: WorkerId, fate: &Fate, reason: Option<String>, todo: &mut Vec<Action>) {
         let Some(worker) = self.workers.remove(&id) else { return };
-        let expected = worker.is_leaving();
-        if let Some(notice) = worker.epitaph(fate, expected) {
-            todo.push(Action::Say(notice));
+        let expected = worker.is_leaving() || self.stop.is_some();
+        if *fate != Fate::Code(0) || !expected {
+            todo.extend(worker.epitaph(fate).map(Action::Say));
         }
-        if expected || self.stop.is_some() {
+        if expected {
             self.canary_gone(id, None, todo); // one that was abandoned; no news
             return;
         }

@@ -81,7 +81,7 @@ impl Story {
                 Action::Spawn(id) => {
                     let pid = pid(id);
                     done.push(Action::Spawn(id));
-                    assert_eq!(self.fleet.step(self.now, Event::Spawned(id, pid)), []);
+                    assert_eq!(self.when(Event::Spawned(id, pid)), []);
                 }
                 other => done.push(other),
             }

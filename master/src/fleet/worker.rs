@@ -196,13 +196,14 @@ impl Worker {
         todo.push(Action::Signal(id, sig));
     }
 
-    /// The operator's line about its end. None for an end that was asked for and went well.
-    pub(super) fn epitaph(&self, fate: &Fate, expected: bool) -> Option<Notice> {
+    /// The operator's line about its end, unless that was asked for and went well.
+    pub(super) fn epitaph(&self, fate: &Fate) -> Option<Notice> {
         let pid = self.pid?;
         match *fate {
-            Fate::Code(0) => None,
             Fate::Code(code) => Some(Notice::WorkerExited { pid, code }),
-            Fate::Signal(number) if expected || matches!(self.life, Life::Killed { .. } | Life::Aborting { .. }) => {
+            Fate::Signal(number)
+                if self.is_leaving() || matches!(self.life, Life::Killed { .. } | Life::Aborting { .. }) =>
+            {
                 Some(Notice::WorkerSignalledByUs { pid, number })
             }
             Fate::Signal(number) => Some(Notice::WorkerSignalled { pid, number }),

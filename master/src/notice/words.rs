@@ -26,6 +26,7 @@ impl fmt::Display for Notice {
                 f.write_str("SIGWINCH ignored. Not daemonized: it may be a terminal that was resized")
             }
             Self::SignalIgnored(sig) => write!(f, "Signal {sig} ignored"),
+            Self::ForeignBooting { pid } => write!(f, "Booting worker with pid: {pid}"),
             Self::WorkerReady { slot, pid, generation } => {
                 write!(f, "Worker ready (pid: {pid}, slot: {slot}, generation: {generation})")
             }
@@ -39,6 +40,9 @@ impl fmt::Display for Notice {
                     Due::Lifetime => f.write_str("it has served for worker_lifetime"),
                     Due::Asked => f.write_str("rustcornctl asked for it"),
                 }
+            }
+            Self::WorkerExited { pid, code: 0 } => {
+                write!(f, "Worker (pid:{pid}) exited with code 0, though nobody had told it to.")
             }
             Self::WorkerExited { pid, code } => write!(f, "Worker (pid:{pid}) exited with code {code}."),
             Self::WorkerSignalled { pid, number: SIGKILL } => {

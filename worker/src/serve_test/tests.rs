@@ -279,3 +279,33 @@ fn a_server_that_is_dropped_drains() {
         assert_eq!(done.load(Relaxed), 1);
     });
 }
+
+#[test]
+fn a_test_that_fails_since_the_application_blocks_its_thread_still_ends() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (tell, begun) = tokio::sync::oneshot::channel();
+    run(async {
+        let make = move |ctx: Context| async move {
+            ctx.spawn("blocker", async move {
+                tell.send(()).unwrap();
+                let _ = blocked.recv(); // until the end of this test
+            });
+            Ok(service_fn(hello))
+        };
+        let server = serve_test("", make).await.unwrap();
+        begun.await.unwrap();
+        let fails = std::thread::spawn(move || {
+            let _server = server;
+            panic!("as the assertion of a test");
+        });
+        let said = fails.join().unwrap_err();
+        assert_eq!(said.downcast_ref(), Some(&"as the assertion of a test"));
+    });
+    drop(release);
+}
+
+#[test]
+fn tasks_of_a_test_can_share_it() {
+    const fn shared<T: Send + Sync>() {}
+    shared::<TestServer>();
+}

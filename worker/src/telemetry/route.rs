@@ -9,13 +9,17 @@ use std::sync::Arc;
 /// of span and metrics. Say it while the request is handled, which costs nothing:
 ///
 /// ```
-/// # use rustcorn_worker::Route;
+/// # use rustcorn_worker as rustcorn;
+/// use rustcorn::Route;
+///
 /// Route::new("/users/{id}").set();
 /// ```
 /// or put it into the response's extensions, which wins, and is what a layer around a router can do:
 ///
 /// ```
-/// # use rustcorn_worker::Route;
+/// # use rustcorn_worker as rustcorn;
+/// use rustcorn::Route;
+///
 /// let mut response = http::Response::new(());
 /// response.extensions_mut().insert(Route::new("/users/{id}"));
 /// ```

@@ -20,8 +20,9 @@ fn settled() -> Story {
 #[test]
 fn one_that_runs_for_a_while_is_ready() {
     let story = settled();
+    let booting = Notice::ForeignBooting { pid: pid(w(0, 1, 1)) };
     let ready = Notice::WorkerReady { slot: Slot(0), pid: pid(w(0, 1, 1)), generation: Generation(1) };
-    assert_eq!(story.said, [ready]);
+    assert_eq!(story.said, [booting, ready], "it does not say so itself");
 }
 
 #[test]
@@ -74,4 +75,17 @@ fn a_reload_to_one_that_dies_at_once_keeps_the_old() {
     let done = story.when(Event::Exited(canary, Fate::Code(1), None));
     assert_eq!(done, [Action::Discard(Generation(2))]);
     assert_eq!(story.ready(), 1);
+}
+
+#[test]
+fn one_that_leaves_unasked_is_told_even_if_it_says_that_all_is_well() {
+    let (mut story, id) = (settled(), w(0, 1, 1));
+    let told = Notice::WorkerExited { pid: pid(id), code: 0 };
+    let successor = only_spawn(&story.when(left(id)));
+    assert!(story.said.contains(&told), "{:?}", story.said);
+    story.said.clear();
+    story.after(SECOND, Event::Tick);
+    story.when(Event::Signal(Sig::Term));
+    story.when(left(successor)); // within drain_delay: it was about to be told
+    assert!(!story.said.iter().any(|said| matches!(said, Notice::WorkerExited { .. })), "{:?}", story.said);
 }
