@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::pid::Pid;
@@ -135,6 +136,15 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Sends TERM to what is left of a process group whose leader has just been reaped. While anybody is left, the kernel gives
+/// the number to nobody else (kill(2)). Nobody, or somebody who has become another user: nothing to end.
+pub fn end_group(leader: Pid) -> io::Result<()> {
+    match killpg(nix::unistd::Pid::from_raw(leader.as_raw()), Signal::SIGTERM) {
+        Ok(()) | Err(Errno::ESRCH | Errno::EPERM) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::convert::Infallible;
 use std::env;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -22,12 +23,20 @@ use tokio::sync::watch;
 /// Tests write another digit into a copy of this file.
 const VERSION: &str = "rustcorn-e2e-version-1";
 
+/// With the argument `family`: a process of its own.
+static CHILD: OnceLock<u32> = OnceLock::new();
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let argument = env::args().nth(1).unwrap_or_default();
     if argument == "die" {
         eprintln!("foreign: no database");
         return ExitCode::FAILURE;
+    }
+    if argument == "family" {
+        #[expect(clippy::zombie_processes, reason = "it outlives this one")]
+        let child = Command::new("sleep").arg("1000").spawn().expect("sleep(1) is everywhere");
+        CHILD.set(child.id()).expect("one");
     }
     let mut term = signal(SignalKind::terminate()).expect("TERM can be handled");
     let listener = TcpListener::from_std(inherited()).expect("it does not block");
@@ -87,6 +96,7 @@ fn inherited() -> std::net::TcpListener {
 async fn answer(request: Request<Incoming>, last: bool) -> Result<Response<Full<Bytes>>, Infallible> {
     let text = match request.uri().path() {
         "/version" => VERSION.to_owned(),
+        "/child" => CHILD.get().map(u32::to_string).unwrap_or_default(),
         "/pid" => std::process::id().to_string(),
         "/env" => env::vars().map(|(name, value)| format!("{name}={value}\n")).collect(),
         "/slow" => {

@@ -130,6 +130,17 @@ fn each_start_and_each_end_nobody_asked_for_is_told() {
 }
 
 #[test]
+fn what_one_leaves_behind_ends_with_it() {
+    let server = setup("family", "exec").set("workers = 1\nrestart_backoff = 0").expect("was sent SIGKILL!").start();
+    let worker = server.settled(1).pop_first().expect("one");
+    let child = server.get("/child").expect("answered").body.parse().expect("a pid");
+    assert!(proc::lives(child));
+    proc::signal(worker, Sig::SIGKILL);
+    eventually("its child is gone", PATIENCE, || (!proc::lives(child)).then_some(()));
+    server.log.wait(0, "[DEBUG] Worker ready", 2, PATIENCE);
+}
+
+#[test]
 fn the_master_ends_and_they_do() {
     let server = setup("", "exec").start();
     let workers = ready_workers(&server);

@@ -8,7 +8,7 @@ use rustcorn_config::ForeignReady;
 use rustcorn_scoreboard::{Board, State, Threads, Writer};
 use rustcorn_sys::notify::Listener;
 use rustcorn_sys::procfs::resident;
-use rustcorn_sys::signal::Sig;
+use rustcorn_sys::signal::{Sig, end_group};
 use rustcorn_sys::spawn::{Exit, Kin, reap};
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -18,6 +18,8 @@ use super::oom::Oom;
 use super::process::{Gift, Handoff, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
 use crate::lanes::{Occupant, Seat};
+use crate::listeners::without_number;
+use crate::notice::Notice;
 
 /// All workers that were spawned and not reaped.
 #[derive(Debug, Default)]
@@ -161,6 +163,13 @@ impl Children {
             };
             events.extend(told(id, &mut process));
             board.fold(id.slot.0);
+            // Those built on rustcorn know when they are done. What another one leaves behind would go on accepting with old code.
+            if process.deputy.is_some()
+                && let Err(error) = end_group(pid)
+            {
+                let what = format!("end what is left of worker {}", id.slot);
+                Notice::SystemTrouble { what, error: without_number(&error) }.say();
+            }
             let fate = oom.fate(exit, process.killed, Monotonic::now());
             events.push(Event::Exited(id, fate, process.reason.take()));
         }
