@@ -72,14 +72,14 @@ mod tests {
     #[test]
     fn links_are_followed_inside_and_nothing_leads_outside() {
         let dir = std::env::temp_dir().join(format!("rustcorn-beneath-{}", std::process::id()));
-        let root = dir.join("root");
+        let root = dir.join("site");
         fs::create_dir_all(root.join("deep")).expect("a free name");
         fs::write(root.join("deep/inside"), "inside").expect("ours");
         fs::write(dir.join("secret"), "secret").expect("ours");
         symlink("deep/inside", root.join("link")).expect("ours");
         symlink("../secret", root.join("out")).expect("ours");
         symlink(dir.join("secret"), root.join("absolute")).expect("ours");
-        symlink("../../root/deep/inside", root.join("deep/around")).expect("ours");
+        symlink("../../site/deep/inside", root.join("deep/around")).expect("ours");
         symlink(&root, dir.join("current")).expect("ours");
 
         let opened = Root::open(&dir.join("current")).expect("the link leads to a directory");

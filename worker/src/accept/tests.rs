@@ -149,8 +149,8 @@ fn a_pause_ends_by_itself() {
     });
 }
 
-/// Slot 0 of a board on which slot 1 has fewer connections; the second value keeps it so.
-fn second_to_a_sibling() -> (Turns, impl Sized) {
+/// On slot 0 of a board on which slot 1 has fewer connections, accepting from this socket; the second value keeps it so.
+fn second_to_a_sibling(tcp: std::net::TcpListener) -> (Acceptors, impl Sized) {
     let board = Board::create().unwrap();
     let seat = |slot| {
         board.take_seat(slot, Monotonic::now());
@@ -162,7 +162,9 @@ fn second_to_a_sibling() -> (Turns, impl Sized) {
     };
     let writers = [seat(0), seat(1)];
     writers[0].connection_opened();
-    (Turns::new(Siblings::attach(board.fd().as_fd()).unwrap(), 0), writers)
+    let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()], None);
+    acceptors.take_turns(Turns::new(Siblings::attach(board.fd().as_fd()).unwrap(), 0));
+    (acceptors, writers)
 }
 
 fn one_poll<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
@@ -175,9 +177,7 @@ fn a_connection_is_left_to_a_sibling_that_has_fewer_and_taken_if_that_does_not()
     runtime.block_on(async {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
-        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()], None);
-        let (turns, _sibling) = second_to_a_sibling();
-        acceptors.take_turns(turns);
+        let (mut acceptors, _sibling) = second_to_a_sibling(tcp);
         let _client = std::net::TcpStream::connect(address).unwrap();
         let mut waited = false;
         let begin = std::time::Instant::now();
@@ -197,9 +197,7 @@ fn who_was_left_to_a_sibling_is_not_forgotten_when_the_worker_leaves() {
     runtime.block_on(async {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
-        let mut acceptors = Acceptors::new(vec![Listener::new(tcp.into()).unwrap()], None);
-        let (turns, _sibling) = second_to_a_sibling();
-        acceptors.take_turns(turns);
+        let (mut acceptors, _sibling) = second_to_a_sibling(tcp);
         let _client = std::net::TcpStream::connect(address).unwrap();
         std::future::poll_fn(|cx| {
             assert!(acceptors.poll_accept(cx).is_pending());
@@ -216,10 +214,7 @@ fn a_socket_that_a_sibling_shuts_down_is_closed_whosever_turn_it_is() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let ours = Listener::new(tcp.try_clone().unwrap().into()).unwrap();
-        let mut acceptors = Acceptors::new(vec![ours], None);
-        let (turns, _sibling) = second_to_a_sibling();
-        acceptors.take_turns(turns);
+        let (mut acceptors, _sibling) = second_to_a_sibling(tcp.try_clone().unwrap());
         shutdown_listener(tcp.as_fd()).unwrap();
         std::future::poll_fn(|cx| {
             assert!(acceptors.poll_accept(cx).is_pending(), "nobody has come");
