@@ -110,24 +110,52 @@ impl Context {
     }
 
     /// The seat of this worker: 0 up to the number of workers, reused by its successor.
+    ///
+    /// ```
+    /// # use rustcorn_worker as rustcorn;
+    /// fn sweeps_at_night(ctx: &rustcorn::Context) -> bool {
+    ///     ctx.slot() == 0 // one of all workers
+    /// }
+    /// ```
     #[must_use]
     pub const fn slot(&self) -> usize {
         self.slot
     }
 
     /// Which configuration and binary this is; goes up with every reload.
+    ///
+    /// ```
+    /// # use rustcorn_worker as rustcorn;
+    /// fn cache_key(ctx: &rustcorn::Context, page: &str) -> String {
+    ///     format!("{}/{page}", ctx.generation())
+    /// }
+    /// ```
     #[must_use]
     pub const fn generation(&self) -> u32 {
         self.generation
     }
 
     /// The setting `workers`: how many processes share what is there once, such as the connections that a database allows.
+    ///
+    /// ```
+    /// # use rustcorn_worker as rustcorn;
+    /// fn connections(ctx: &rustcorn::Context, of_the_database: usize) -> usize {
+    ///     (of_the_database / ctx.workers()).max(1)
+    /// }
+    /// ```
     #[must_use]
     pub const fn workers(&self) -> usize {
         self.workers
     }
 
     /// The setting `threads`. What `run` serves has one.
+    ///
+    /// ```
+    /// # use rustcorn_worker as rustcorn;
+    /// fn shards_of_a_map(ctx: &rustcorn::Context) -> usize {
+    ///     4 * ctx.threads()
+    /// }
+    /// ```
     #[must_use]
     pub const fn threads(&self) -> usize {
         self.threads
@@ -254,6 +282,13 @@ impl Context {
     }
 
     /// Whether the worker drains.
+    ///
+    /// ```
+    /// # use rustcorn_worker as rustcorn;
+    /// fn worth_warming_a_cache(ctx: &rustcorn::Context) -> bool {
+    ///     !ctx.is_draining()
+    /// }
+    /// ```
     #[must_use]
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()
@@ -282,6 +317,17 @@ impl Context {
 
     /// Ready when the worker drains and its last request has been answered: nothing comes any more. The moment for a background
     /// task to do what is left. The service has been dropped by then.
+    ///
+    /// ```
+    /// # use rustcorn_worker as rustcorn;
+    /// fn write_the_rest_at_the_end(ctx: &rustcorn::Context) {
+    ///     let drained = ctx.drained();
+    ///     ctx.spawn("journal", async move {
+    ///         drained.await;
+    ///         // … nothing comes any more: write what is left
+    ///     });
+    /// }
+    /// ```
     pub fn drained(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
         wait_for(self.shared.tasks.drained())
     }
