@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustcorn_config::ForeignReady;
 use rustcorn_scoreboard::{Board, State, Threads, Writer};
-use rustcorn_sys::notify::Listener;
+use rustcorn_sys::notify::{Listener, Told};
 use rustcorn_sys::procfs::resident;
 use rustcorn_sys::signal::{Sig, end_group};
 use rustcorn_sys::spawn::{Exit, Kin, reap};
@@ -122,7 +122,7 @@ impl Children {
     /// What foreign workers said, as systemd hears its services: themselves, and helpers in their process group.
     fn notified(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        while let Some(Ok(Some(told))) = self.reception.as_ref().map(Listener::next) {
+        while let Some(told) = self.reception.as_ref().and_then(heard) {
             let is_of = |process: &Process| [Some(told.by), told.group].contains(&Some(process.child.pid));
             let Some((id, process)) = self.all.iter_mut().find(|(_, process)| is_of(process)) else { continue };
             for line in told.state.lines() {
@@ -192,6 +192,15 @@ impl Children {
     pub(super) fn active(&self) -> usize {
         self.all.values().filter(|process| !process.leaving).count()
     }
+}
+
+/// The next message; an error is told, and leaves the rest for the next round.
+fn heard(reception: &Listener) -> Option<Told> {
+    reception.next().unwrap_or_else(|error| {
+        let what = "hear how foreign workers are".to_owned();
+        Notice::SystemTrouble { what, error: without_number(&error) }.say();
+        None
+    })
 }
 
 /// Words of the handoff: the worker's own lane, and how many sockets each listener has.
