@@ -51,13 +51,13 @@ pub mod builtin;
 mod server;
 mod view;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use rustcorn_config::{App, AppSpec, ForeignReady, Problems};
 use rustcorn_master::{Launch, Program};
+use rustcorn_sys::log::{Level, line};
 use rustcorn_worker::Handoff;
 use tower_service::Service;
 
@@ -152,8 +152,8 @@ fn as_worker_or_master(
         None => rustcorn_master::main(std::env::args_os(), Box::new(resolve), hooks),
         Some(Ok(handoff)) => worker(handoff),
         Some(Err(error)) => {
-            // Where nobody can be told, the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "Error: {error}");
+            // A line of the log: several workers end so at the same time, and what is written in pieces would mix.
+            line(Level::Error, format_args!("{error}"));
             ExitCode::from(FAILED_TO_BOOT)
         }
     }

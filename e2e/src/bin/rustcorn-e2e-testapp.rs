@@ -23,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use rustcorn::BoxError;
 use serde::Deserialize;
 use tokio::io::AsyncWrite;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, Interval, interval_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -56,6 +57,8 @@ struct Config {
     hang_boot: bool,
     /// Time that loading takes.
     boot_ms: u64,
+    /// Handles SIGTERM, by doing nothing, while it is loaded.
+    deaf_boot: bool,
     /// Sets a subscriber of its own for `tracing`, with rustcorn's layer in it.
     own_subscriber: bool,
     /// Leaves with code 1 this long after it is loaded.
@@ -73,6 +76,7 @@ impl Default for Config {
             exit_boot: None,
             hang_boot: false,
             boot_ms: 0,
+            deaf_boot: false,
             own_subscriber: false,
             die_after_ms: None,
         }
@@ -84,6 +88,9 @@ fn main() -> ExitCode {
         let config: Config = ctx.config()?;
         if config.own_subscriber {
             tracing_subscriber::registry().with(rustcorn::tracing_layer()).init();
+        }
+        if config.deaf_boot {
+            drop(signal(SignalKind::terminate())?); // the default action is gone for good, as with everybody who does this
         }
         tracing::debug!("the application is being loaded");
         pause(config.boot_ms).await;

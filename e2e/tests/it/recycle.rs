@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::harness::load::Load;
-use crate::harness::{PATIENCE, Server, Setup, eventually, full, get};
+use crate::harness::{PATIENCE, Server, Setup, Sig, eventually, full, get};
 
 /// Where health is asked for.
 fn admin(server: &Server) -> SocketAddr {
@@ -61,6 +61,20 @@ fn a_request_in_flight_outlives_the_recycling_of_its_worker() {
     let answer = slow.receive(false).expect("the request is finished");
     assert_eq!((answer.status, answer.closes()), (200, true), "and its connection ends with it");
     server.wait_for_line(&format!("Worker exiting (pid: {pid})"));
+}
+
+/// It would serve on, and be killed with its requests at the end of graceful_timeout.
+#[test]
+fn a_worker_that_missed_the_order_to_leave_while_it_loaded_leaves_once_it_is_ready() {
+    let server = Setup::testapp().set("workers = 1").app("boot_ms = 1000\ndeaf_boot = true").start();
+    let mark = server.log.mark();
+    server.signal(Sig::SIGTTIN);
+    server.log.wait(mark, "the application is being loaded", 1, PATIENCE);
+    server.signal(Sig::SIGTTOU);
+    let booted = server.log.wait(mark, "Booting worker with pid: ", 1, PATIENCE);
+    let pid = booted.rsplit(' ').next().expect("a pid");
+    server.log.wait(mark, &format!("Worker exiting (pid: {pid})"), 1, PATIENCE);
+    assert_eq!(server.log.count("did not leave"), 0);
 }
 
 #[test]

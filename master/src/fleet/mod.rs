@@ -255,7 +255,8 @@ impl Fleet {
     fn ready(&mut self, now: Monotonic, id: WorkerId, todo: &mut Vec<Action>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if !worker.is_booting() {
-            return; // told to leave while it booted
+            self.remind(id, todo);
+            return;
         }
         worker.become_ready(now, id.life);
         if worker.foreign {

@@ -41,6 +41,10 @@ enum Process {
     Ready,
     /// Was told to leave; does so when the dice say so, or never (it hangs).
     Leaving,
+    /// Was told to leave while it booted, and has not heard it.
+    Deaf,
+    /// The same one, which serves. It hears now.
+    Unwanted,
     Killed,
 }
 
@@ -163,7 +167,7 @@ impl Os {
         assert_eq!(self.exit, None, "nothing comes after Exit: {action:?}");
         match *action {
             Action::Spawn(id) => self.spawn(rng, id),
-            Action::Signal(id, sig) => self.signal(id, sig),
+            Action::Signal(id, sig) => self.signal(rng, id, sig),
             Action::Load(generation) => {
                 assert!(!self.stopping && self.loading.is_none());
                 self.loading = Some(generation);
@@ -266,7 +270,7 @@ impl Os {
         self.processes.insert(id, Process::Booting);
     }
 
-    fn signal(&mut self, id: WorkerId, sig: Sig) {
+    fn signal(&mut self, rng: &mut Rng, id: WorkerId, sig: Sig) {
         let (ready, wanted) = (self.count(Process::Ready), self.wanted());
         assert!(self.plan.foreign.is_none() || !matches!(sig, Sig::Quit | Sig::Abrt), "a foreign one would dump core");
         let process = self.processes.get_mut(&id).unwrap_or_else(|| panic!("{sig} for {id:?}, which is gone"));
@@ -275,9 +279,11 @@ impl Os {
                 if *process == Process::Ready && !self.stopping && self.doomed.take() != Some(id) {
                     assert!(ready > wanted, "ready workers are never fewer than wanted on purpose");
                 }
-                if *process != Process::Killed {
-                    *process = Process::Leaving;
-                }
+                *process = match *process {
+                    Process::Killed => Process::Killed,
+                    Process::Booting | Process::Deaf if self.plan.foreign.is_none() && rng.chance(20) => Process::Deaf,
+                    _ => Process::Leaving,
+                };
             }
             Sig::Kill => *process = Process::Killed,
             Sig::Abrt => *process = Process::Leaving, // it hung, so it served nobody

@@ -105,6 +105,17 @@ impl Fleet {
         }
     }
 
+    /// It was told to leave while it booted, and yet says that it is ready: then it has not heard that, and would serve until it is
+    /// killed. A TERM is lost if it comes after the default action was taken away and before the new one is in force, or to an
+    /// application that handles signals of its own while it loads. From now on it hears; to hear twice changes nothing. (A foreign
+    /// one may take a second TERM for impatience, and says that it is ready when it likes.)
+    pub(super) fn remind(&self, id: WorkerId, todo: &mut Vec<Action>) {
+        if self.workers.get(&id).is_some_and(|worker| worker.is_draining() && !worker.foreign) {
+            let quick = self.stop.as_ref().is_some_and(|stop| stop.manner == Manner::Quick);
+            todo.push(Action::Signal(id, if quick { Sig::Quit } else { Sig::Term }));
+        }
+    }
+
     const fn hurried_phase(&self) -> Phase {
         if self.lineage.may_shut_down() { Phase::StoppingNow } else { Phase::Leaving }
     }

@@ -344,8 +344,27 @@ fn ttou_while_the_added_worker_boots_takes_that_one() {
     let third = w(2, 1, 3);
     assert_eq!(story.when(Event::Signal(Sig::Ttin)), [Action::Spawn(third)]);
     assert_eq!(story.when(Event::Signal(Sig::Ttou)), [term(third)]);
-    assert_eq!(story.when(Event::Ready(third)), [], "too late: it is leaving");
+    assert_eq!(story.when(Event::Ready(third)), [term(third)], "it has not heard that it shall leave");
+    assert_eq!(story.ready(), 2);
     assert_eq!(story.when(left(third)), []);
+}
+
+#[test]
+fn a_worker_that_missed_the_order_to_leave_while_it_booted_is_told_again() {
+    let quit = |id| Action::Signal(id, Sig::Quit);
+    for (sig, again) in [(Sig::Term, term as fn(_) -> _), (Sig::Int, quit)] {
+        let mut story = Story::serving(plan(1));
+        let second = w(1, 1, 2);
+        assert_eq!(story.when(Event::Signal(Sig::Ttin)), [Action::Spawn(second)]);
+        assert!(story.when(Event::Signal(sig)).contains(&term(second)));
+        assert_eq!(story.when(Event::Ready(second)), [again(second)], "{sig}");
+    }
+    // One that is being killed is not asked for anything.
+    let mut story = Story::serving(plan(1));
+    let second = only_spawn(&story.when(Event::Signal(Sig::Ttin)));
+    let killed = story.after(plan(1).boot_timeout, Event::Tick);
+    assert!(killed.contains(&Action::Signal(second, Sig::Kill)), "{killed:?}");
+    assert_eq!(story.when(Event::Ready(second)), []);
 }
 
 #[test]

@@ -102,6 +102,10 @@ impl Worker {
         self.expires = self.limits.expiry(now, life);
     }
 
+    pub(super) const fn is_draining(&self) -> bool {
+        matches!(self.life, Life::Draining { .. })
+    }
+
     pub(super) const fn is_booting(&self) -> bool {
         matches!(self.life, Life::Booting { .. })
     }
@@ -121,12 +125,12 @@ impl Worker {
 
     /// Whether it may still have something to say.
     pub(super) const fn may_log(&self) -> bool {
-        self.is_active() || matches!(self.life, Life::Draining { .. })
+        self.is_active() || self.is_draining()
     }
 
     /// Whether its end was asked for.
     pub(super) const fn is_leaving(&self) -> bool {
-        matches!(self.life, Life::Draining { .. } | Life::Killed { why: Why::DrainTimeout })
+        self.is_draining() || matches!(self.life, Life::Killed { why: Why::DrainTimeout })
     }
 
     /// Whether it counts among those that are wanted.

@@ -17,8 +17,7 @@ impl Os {
         }
         match rng.below(if calm { 50 } else { 100 }) {
             0..20 => {
-                if let Some(id) = rng.pick(&self.all(Process::Booting)) {
-                    self.processes.insert(id, Process::Ready);
+                if let Some(id) = rng.pick(&[self.all(Process::Booting), self.all(Process::Deaf)].concat()) {
                     return Event::Ready(id);
                 }
             }
@@ -102,6 +101,10 @@ impl Os {
         match event {
             Event::Exited(id, ..) => {
                 self.processes.remove(id);
+            }
+            Event::Ready(id) => {
+                let unwanted = self.processes[id] == Process::Deaf;
+                self.processes.insert(*id, if unwanted { Process::Unwanted } else { Process::Ready });
             }
             Event::Leaving(id) => {
                 self.processes.insert(*id, Process::Leaving);

@@ -11,6 +11,7 @@ fn play(fleet: &mut Fleet, os: &mut Os, rng: &mut Rng, calm: bool) -> bool {
             os.apply(rng, &action);
         }
         assert_eq!(os.untold, [], "a USR1 reaches them all");
+        assert_eq!(os.all(Process::Unwanted), [], "nobody serves who was told to leave");
         os.doomed = None;
         if os.exit.is_some() {
             return false;
