@@ -97,16 +97,26 @@ fn run(
         let events =
             world.wait(fleet.next_deadline(world.now())).map_err(|error| format!("the master cannot wait: {error}"))?;
         for event in events {
-            let actions = fleet.step(world.now(), event);
-            world.publish(&fleet.figures());
-            for action in actions {
-                if let Some(code) = world.apply(action) {
-                    return Ok(code);
-                }
+            if let Some(code) = act(&mut fleet, &mut world, event) {
+                return Ok(code);
             }
+        }
+        // Read now: what there was to do may have taken long (a load, a hook), and all that time workers gave signs of life.
+        let beats = world.beats();
+        if let Some(code) =
+            act(&mut fleet, &mut world, beats).or_else(|| act(&mut fleet, &mut world, fleet::Event::Tick))
+        {
+            return Ok(code);
         }
         if fleet.has_started() {
             world.serves();
         }
     }
+}
+
+/// Lets the policy decide about an event, and does what it wants. The exit code, if that was the last action.
+fn act(fleet: &mut fleet::Fleet, world: &mut os_world::OsWorld, event: fleet::Event) -> Option<u8> {
+    let actions = fleet.step(world.now(), event);
+    world.publish(&fleet.figures());
+    actions.into_iter().find_map(|action| world.apply(action))
 }

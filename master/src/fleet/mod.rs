@@ -179,6 +179,7 @@ impl Fleet {
         }
         // They change nothing by themselves, and there may be a thousand of them in a round.
         let is_news_only = matches!(event, Event::Spawned(..) | Event::Beats(_));
+        let is_last = event == Event::Tick;
         match event {
             Event::Signal(sig) => self.signal(now, sig, &mut todo),
             Event::Loaded(outcome) => self.loaded(now, outcome, &mut todo),
@@ -204,19 +205,22 @@ impl Fleet {
         if is_news_only {
             return todo;
         }
-        for (id, worker) in &mut self.workers {
-            worker.enforce_deadline(now, *id, &mut todo);
+        // Not before all news of the round is known: a master that was late finds what came in time behind what it reads first.
+        if is_last {
+            for (id, worker) in &mut self.workers {
+                worker.enforce_deadline(now, *id, &mut todo);
+            }
+            self.enforce_upgrade_deadline(now, &mut todo);
+            self.pass_on_stop(now, &mut todo);
+            self.look_at_limits(now, &mut todo);
         }
-        self.enforce_upgrade_deadline(now, &mut todo);
-        self.pass_on_stop(now, &mut todo);
-        self.look_at_limits(now, &mut todo);
         self.converge(now, &mut todo);
         self.answer_the_patient(&mut todo);
         self.promised = self.next_deadline(now);
         todo
     }
 
-    /// When the next round is due at the latest: [`Event::Beats`] first, [`Event::Tick`] last.
+    /// When the next round is due at the latest: whatever there is, then [`Event::Beats`], [`Event::Tick`] last.
     #[must_use]
     pub fn next_deadline(&self, now: Monotonic) -> Option<Monotonic> {
         let workers = self.workers.values().filter_map(Worker::next_due).chain(self.lineage.deadline());

@@ -26,7 +26,8 @@ pub enum Event {
     Spent(WorkerId),
     /// Answer to [`Action::Measure`]: resident memory in bytes.
     Measured(Vec<(WorkerId, u64)>),
-    /// The workers' last signs of life, as read from the scoreboard. First in each round, so that nobody is judged by old news.
+    /// The workers' last signs of life, as read from the scoreboard. Last in each round but for [`Event::Tick`], so that nobody is
+    /// judged by old news.
     Beats(Vec<(WorkerId, Monotonic)>),
     /// Somebody at the control socket asks; answered once by [`Action::Answer`].
     Asked(Ticket, Ask),
@@ -44,7 +45,7 @@ pub enum Event {
     ParentGone,
     /// Files that are watched have changed, and are to be served (the setting `dev`).
     FilesChanged(Vec<PathBuf>),
-    /// The end of a round: deadlines are looked at, and whatever is missing is done.
+    /// The end of a round: only now deadlines are looked at, so that what came in time counts, however late it was read.
     Tick,
 }
 

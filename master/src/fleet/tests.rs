@@ -255,6 +255,21 @@ fn a_worker_that_hangs_is_aborted_then_killed_then_replaced() {
     assert_eq!(story.when(killed(w(0, 1, 1))), [Action::Spawn(w(0, 1, 3))]);
 }
 
+/// It finds all of it at once, and reads one after the other.
+#[test]
+fn what_was_said_in_time_counts_though_the_master_reads_it_too_late() {
+    let mut story = Story::new(plan(2));
+    let [first, second] = spawns(&story.when(Event::Tick))[..] else { panic!("two") };
+    assert_eq!(story.after(plan(2).boot_timeout, Event::Ready(first)), [], "the other one has not been heard yet");
+    assert_eq!(story.when(Event::Ready(second)), []);
+    assert_eq!(story.when(Event::Tick), []);
+    assert_eq!(story.ready(), 2);
+    // The same of the end of one that left in time.
+    story.when(Event::Signal(Sig::Term));
+    assert_eq!(story.after(2 * GRACE, left(first)), [], "the other one has left as well");
+    assert!(story.when(left(second)).contains(&Action::Exit(0)));
+}
+
 #[test]
 fn a_master_that_stood_still_itself_forgives_once() {
     let mut story = Story::serving(plan(1));

@@ -113,7 +113,8 @@ impl OsWorld {
         Monotonic::now()
     }
 
-    /// Waits for something to happen, at most until `deadline`. The master's only blocking call.
+    /// Waits for something to happen, at most until `deadline`. The master's only blocking call. [`Self::beats`] and
+    /// [`Event::Tick`] are to follow when all is done about it.
     pub(crate) fn wait(&mut self, deadline: Option<Monotonic>) -> io::Result<Vec<Event>> {
         let now = self.now();
         let pulse = self.admin.is_wanted().then_some(now + PULSE);
@@ -130,12 +131,10 @@ impl OsWorld {
         wait_ready(&watched, patience)?;
         self.board.beat(self.now());
 
-        // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. Heartbeats first, so
-        // that no worker is judged by old ones; then what workers said, then what became of them; signals last, so that they
-        // find the fleet up to date.
+        // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. What workers said,
+        // then what became of them; signals last, so that they find the fleet up to date.
         let was_alone = self.succession.is_alone();
         let mut events = std::mem::take(&mut self.answers);
-        events.push(self.children.beats(&self.board));
         events.extend(self.children.messages());
         events.extend(self.succession.news());
         let mut last_words = Vec::new();
@@ -162,12 +161,16 @@ impl OsWorld {
         let (now, socket) = (self.now(), self.generations.get(&self.in_force).and_then(|of| of.control.as_deref()));
         events.extend(self.control.tend(now, socket));
         events.extend(self.watching.as_mut().and_then(|watching| watching.tend(now)));
-        events.push(Event::Tick);
         self.oom.look_if_due(self.now());
         self.tend_admin();
         self.manager.tend(self.now());
         self.send_metrics_if_due();
         Ok(events)
+    }
+
+    /// The workers' last signs of life.
+    pub(crate) fn beats(&self) -> Event {
+        self.children.beats(&self.board)
     }
 
     /// A worker serves. For a daemon that is the end of its start: whoever called it is told, and left.
