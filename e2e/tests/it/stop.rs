@@ -208,6 +208,20 @@ fn a_term_to_all_processes_at_once_is_a_graceful_stop() {
     assert_eq!(server.wait_for_exit(PATIENCE), 0);
 }
 
+/// However late the master looks: their ends are no failure to boot.
+#[test]
+fn a_term_to_all_processes_while_workers_boot_is_a_stop_as_well() {
+    let mut server = Setup::testapp().app("hang_boot = true").launch();
+    server.log.wait(0, "the application is being loaded", 2, PATIENCE);
+    proc::signal(server.pid(), Sig::SIGSTOP);
+    eventually("the master stands still", PATIENCE, || (proc::state(server.pid()) == Some('T')).then_some(()));
+    server.signal(Sig::SIGTERM);
+    proc::children(server.pid()).iter().for_each(|pid| proc::signal(*pid, Sig::SIGTERM));
+    eventually("the workers have ended", PATIENCE, || (proc::zombies(server.pid()) == 2).then_some(()));
+    server.signal(Sig::SIGCONT);
+    assert_eq!(server.wait_for_exit(PATIENCE), 0);
+}
+
 #[test]
 fn a_stop_does_not_wait_for_a_reload_under_way() {
     let mut server = Setup::testapp().start();

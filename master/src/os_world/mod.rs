@@ -31,7 +31,7 @@ use rustcorn_sys::clock::time_of_day;
 use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{Interest, has_terminal, raise_descriptor_limit, wait_ready};
 use rustcorn_sys::log::{self, file, syslog};
-use rustcorn_sys::signal::Signals;
+use rustcorn_sys::signal::{Sig, Signals};
 use rustcorn_sys::title::Title;
 use rustcorn_sys::{Monotonic, Pid};
 
@@ -132,7 +132,8 @@ impl OsWorld {
         self.board.beat(self.now());
 
         // Everything is asked, whichever descriptor it was: a wake-up is rare and the questions are cheap. What workers said,
-        // then what became of them; signals last, so that they find the fleet up to date.
+        // then what became of them; signals last, so that they find the fleet up to date. But an order to stop comes before the
+        // workers' ends: where it went to all processes, those are no news.
         let was_alone = self.succession.is_alone();
         let mut events = std::mem::take(&mut self.answers);
         events.extend(self.children.messages());
@@ -153,11 +154,14 @@ impl OsWorld {
         }
         // Before the workers' ends: a master that waits for the last of them to leave must not do so when its heir is gone, too.
         events.extend(last_words);
-        events.extend(exits);
-        self.answer_for_logs();
+        let mut others = Vec::new();
         while let Some(sig) = self.signals.next()? {
-            events.push(Event::Signal(sig));
+            let stops = matches!(sig, Sig::Term | Sig::Int | Sig::Quit);
+            if stops { &mut events } else { &mut others }.push(Event::Signal(sig));
         }
+        events.extend(exits);
+        events.extend(others);
+        self.answer_for_logs();
         let (now, socket) = (self.now(), self.generations.get(&self.in_force).and_then(|of| of.control.as_deref()));
         events.extend(self.control.tend(now, socket));
         events.extend(self.watching.as_mut().and_then(|watching| watching.tend(now)));
