@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask};
@@ -136,6 +138,33 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Who sends this process a signal, for one that handles it by other means (tokio's).
+#[derive(Debug)]
+pub struct Sender(Arc<AtomicI32>);
+
+/// No signal has come yet.
+const NOBODY: i32 = -1;
+
+impl Sender {
+    /// Takes note from now on. To be called before others begin to listen to the signal, so that who hears it finds the sender.
+    pub fn of(sig: Sig) -> io::Result<Self> {
+        let last = Arc::new(AtomicI32::new(NOBODY));
+        let noted = Arc::clone(&last);
+        // SAFETY: the action, which runs in a signal handler, is one store and one read of plain memory. The kernel says who has
+        // sent what kill(2) and pidfd_send_signal(2) have; 0 is somebody outside of our PID namespace.
+        let note = move |info: &libc::siginfo_t| noted.store(unsafe { info.si_pid() }, Relaxed);
+        // SAFETY: as above.
+        unsafe { signal_hook_registry::register_sigaction(sig.number(), note) }?;
+        Ok(Self(last))
+    }
+
+    /// Whether the last one came from somebody else than `pid`.
+    #[must_use]
+    pub fn is_other_than(&self, pid: Pid) -> bool {
+        ![NOBODY, pid.as_raw()].contains(&self.0.load(Relaxed))
     }
 }
 

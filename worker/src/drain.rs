@@ -13,6 +13,9 @@ use rustcorn_sys::Monotonic;
 /// At a full stop, the time that clients have to finish a handshake that the kernel has answered: a round trip. They believe to
 /// be connected, and the shutdown of the socket would reset them.
 const HANDSHAKE: Duration = Duration::from_millis(100);
+/// Time in which a worker that somebody else has told to go hears from the master: a service manager may have told all processes at
+/// once, and then the master says how all stop.
+const HEARSAY: Duration = Duration::from_millis(500);
 /// How long an idle connection may still bring a request after accepting has ended at a full stop: requests that were on
 /// their way. (While the worker is only being replaced, idle connections have until `graceful_timeout`.)
 const LINGER: Duration = Duration::from_secs(1);
@@ -58,6 +61,8 @@ pub(crate) struct Drain {
     times: Times,
     began: Monotonic,
     orphaned: bool,
+    /// The master knows of it only from this worker.
+    unasked: bool,
     /// Background tasks that run.
     tasks: usize,
     refused_new: Option<Monotonic>,
@@ -74,6 +79,7 @@ impl Drain {
             times,
             began,
             orphaned: false,
+            unasked: false,
             tasks: 0,
             refused_new: None,
             stopped_accepting: None,
@@ -85,6 +91,11 @@ impl Drain {
     /// The master is dead: be quick about it.
     pub(crate) fn orphaned(&mut self) {
         self.orphaned = true;
+    }
+
+    /// It was not the master who wanted this.
+    pub(crate) fn unasked(&mut self) {
+        self.unasked = true;
     }
 
     /// So many background tasks run, which are waited for, too. To be said before each [`Self::step`].
@@ -133,7 +144,8 @@ impl Drain {
             Phase::Stopping if !self.orphaned => self.times.drain_delay,
             Phase::Running if !self.orphaned => {
                 self.grace = Some(self.began);
-                self.times.handover
+                let hearsay = if self.unasked { HEARSAY.min(self.times.graceful_timeout / 2) } else { Duration::ZERO };
+                self.times.handover.max(hearsay)
             }
             // Somebody else serves the sockets, or the operator is in a hurry, or nobody is left to ask.
             _ => Duration::ZERO,

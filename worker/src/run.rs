@@ -113,9 +113,13 @@ where
                 Event::Wished(Wish::Quit) => return Ended::Quit,
                 Event::Wished(wish) => {
                     let leaving = leaving.get_or_insert_with(|| self.begin_to_leave(&mut leaves));
-                    if wish == Wish::Orphaned {
-                        leaving.drain.orphaned();
-                        self.acceptors.hold_all(); // nobody keeps the table any more
+                    match wish {
+                        Wish::Orphaned => {
+                            leaving.drain.orphaned();
+                            self.acceptors.hold_all(); // nobody keeps the table any more
+                        }
+                        Wish::DrainByOthers => leaving.drain.unasked(),
+                        Wish::Drain | Wish::Quit => {}
                     }
                 }
                 Event::Look => {}

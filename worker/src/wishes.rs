@@ -3,7 +3,9 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use rustcorn_sys::Pid;
 use rustcorn_sys::log::{Level, line};
+use rustcorn_sys::signal::{Sender, Sig};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -14,6 +16,8 @@ use crate::handoff::Ready;
 pub(crate) enum Wish {
     /// Leave without losing a request.
     Drain,
+    /// The same, and it was not the master who said so.
+    DrainByOthers,
     /// Leave at once.
     Quit,
     /// The master has died: leave soon.
@@ -39,6 +43,9 @@ enum Meaning {
 /// Signals of this process, and the lifeline.
 pub(crate) struct OsWishes {
     signals: Vec<(Signal, Meaning)>,
+    /// Who sends TERM.
+    term: Sender,
+    master: Option<Pid>,
     lifeline: Option<oneshot::Receiver<()>>,
     /// Asked for the log file that has the name now; `None`: the master gives none.
     log: Option<Ready>,
@@ -53,6 +60,7 @@ impl OsWishes {
         for kind in [SignalKind::window_change(), SIGTTIN, SIGTTOU] {
             drop(signal(kind)?);
         }
+        let (term, master) = (Sender::of(Sig::Term)?, i32::try_from(parent()).ok().and_then(Pid::from_raw));
         let heard = [
             (SignalKind::terminate(), Meaning::Wish(Wish::Drain)),
             (SignalKind::interrupt(), Meaning::Wish(Wish::Quit)),
@@ -62,7 +70,7 @@ impl OsWishes {
             (SignalKind::user_defined2(), Meaning::Misdirected("SIGUSR2 (upgrade)")),
         ];
         let signals = heard.into_iter().map(|(kind, meaning)| Ok((signal(kind)?, meaning)));
-        Ok(Self { signals: signals.collect::<io::Result<_>>()?, lifeline: Some(lifeline), log })
+        Ok(Self { signals: signals.collect::<io::Result<_>>()?, term, master, lifeline: Some(lifeline), log })
     }
 }
 
@@ -74,6 +82,9 @@ impl Wishes for OsWishes {
         for (signal, meaning) in &mut self.signals {
             while let Poll::Ready(Some(())) = signal.poll_recv(cx) {
                 match *meaning {
+                    Meaning::Wish(Wish::Drain) if self.master.is_some_and(|master| self.term.is_other_than(master)) => {
+                        return Poll::Ready(Wish::DrainByOthers);
+                    }
                     Meaning::Wish(wish) => return Poll::Ready(wish),
                     Meaning::Reopen => self.log.iter().for_each(Ready::reopen_log),
                     Meaning::Misdirected(name) => line(

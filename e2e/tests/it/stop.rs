@@ -208,6 +208,30 @@ fn a_term_to_all_processes_at_once_is_a_graceful_stop() {
     assert_eq!(server.wait_for_exit(PATIENCE), 0);
 }
 
+/// The workers hear it first, and wait for what the master says it means.
+#[test]
+fn a_term_to_all_processes_at_once_is_announced_for_drain_delay() {
+    let mut server = Setup::hello().set("drain_delay = 2").start();
+    let workers = server.settled(2);
+    proc::signal(server.pid(), Sig::SIGSTOP);
+    eventually("the master stands still", PATIENCE, || (proc::state(server.pid()) == Some('T')).then_some(()));
+    let begin = Instant::now();
+    workers.iter().for_each(|pid| proc::signal(*pid, Sig::SIGTERM));
+    server.signal(Sig::SIGTERM);
+    let fresh = || Conn::open(server.address()).and_then(|mut conn| conn.get("/"));
+    server.signal(Sig::SIGCONT);
+    let mut announced = 0;
+    let end = loop {
+        match fresh() {
+            Ok(response) => announced += i32::from(response.closes() && response.status == 200),
+            Err(failure) => break failure,
+        }
+    };
+    assert!(matches!(end, Failure::Refused | Failure::Reset), "{end:?}");
+    assert!(begin.elapsed() >= Duration::from_secs(2) && announced > 10, "{announced} in {:?}", begin.elapsed());
+    assert_eq!(server.wait_for_exit(PATIENCE), 0);
+}
+
 /// However late the master looks: their ends are no failure to boot.
 #[test]
 fn a_term_to_all_processes_while_workers_boot_is_a_stop_as_well() {

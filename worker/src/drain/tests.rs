@@ -39,6 +39,28 @@ fn with_lanes_of_their_own_workers_accept_until_others_do_and_that_is_part_of_th
 }
 
 #[test]
+fn whoever_was_told_to_go_by_others_than_the_master_waits_a_moment_for_what_that_says() {
+    let mut alone = drain(S * 10);
+    alone.unasked();
+    assert_eq!(alone.step(at(0), Phase::Running, 0), Order::Accept);
+    assert_eq!(alone.step(at(0) + HEARSAY, Phase::Running, 0), Order::StopAccepting { shut_down: false });
+    assert_eq!(alone.step(at(30), Phase::Running, 1), Order::Cut, "it is part of the grace");
+    let mut all = drain(S * 10);
+    all.unasked();
+    assert_eq!(all.step(at(0), Phase::Running, 0), Order::Accept);
+    assert_eq!(all.step(at(9), Phase::Stopping, 0), Order::Accept, "with the delay of a full stop");
+    assert_eq!(all.step(at(10), Phase::Stopping, 0), Order::RefuseNew);
+    let mut orphan = drain(S * 10);
+    orphan.unasked();
+    orphan.orphaned();
+    assert_eq!(
+        orphan.step(at(0), Phase::Running, 0),
+        Order::StopAccepting { shut_down: false },
+        "nobody says anything"
+    );
+}
+
+#[test]
 fn a_full_stop_waits_out_the_delay_then_shuts_down_then_lingers() {
     let mut drain = drain(S * 10);
     assert_eq!(drain.step(at(0), Phase::Stopping, 0), Order::Accept);
