@@ -22,6 +22,9 @@ pub fn give(channel: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Waits for a descriptor and takes it, close-on-exec. `None`: the other side is gone.
+///
+/// # Errors
+/// `EMFILE`: this process is out of descriptors. What was given is lost, and has to be given again.
 pub fn take(channel: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         let (mut byte, mut space) = ([0; 1], nix::cmsg_space!(std::os::fd::RawFd));
@@ -31,6 +34,9 @@ pub fn take(channel: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
             Err(Errno::EINTR) => continue,
             received => received?,
         };
+        if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+            return Err(Errno::EMFILE.into());
+        }
         let fds = received.cmsgs()?.find_map(|message| match message {
             ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
             _ => None,
@@ -40,6 +46,12 @@ pub fn take(channel: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
         if fd.is_some() || received.bytes == 0 {
             return Ok(fd);
         }
-        // A byte alone: this process is out of descriptors. The next one may find room.
+        // A byte alone is nothing that is given here.
     }
+}
+
+/// Whether [`take`] has failed for want of descriptors.
+#[must_use]
+pub fn is_lost(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EMFILE as i32)
 }

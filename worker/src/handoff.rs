@@ -152,6 +152,16 @@ impl Ready {
         self.tell("ACCESS_LOG=taken\n");
     }
 
+    /// There was no room for the log file that the worker was given.
+    pub(crate) fn log_lost(&self) {
+        self.tell("LOG=lost\n");
+    }
+
+    /// The same of the access log.
+    pub(crate) fn access_log_lost(&self) {
+        self.tell("ACCESS_LOG=lost\n");
+    }
+
     /// The worker was told to open its logs anew.
     pub(crate) fn reopen_log(&self) {
         self.tell("LOG=reopen\n");

@@ -20,6 +20,9 @@ use crate::log_channel::LogChannel;
 /// Beyond the worker's own limits: the runtime's own chance to cut what is left.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// Time until a log file for which there was no room is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The worker's end of the watch.
 pub(crate) struct Lifeline {
     serving: Arc<AtomicBool>,
@@ -64,9 +67,11 @@ fn wait_for_end(pipe: OwnedFd, mut logs: Vec<LogChannel>) {
     loop {
         while !logs.is_empty() {
             let all: Vec<_> = std::iter::once(pipe.as_fd()).chain(logs.iter().map(AsFd::as_fd)).collect();
-            match wait_readable(&all, None).as_deref() {
+            let lost = logs.iter().find(|channel| channel.has_lost());
+            match wait_readable(&all, lost.map(|_| AGAIN)).as_deref() {
                 Ok([true, ..]) => break,
                 Ok([false, ready @ ..]) => {
+                    lost.filter(|_| !ready.contains(&true)).into_iter().for_each(LogChannel::ask_again);
                     let mut ready = ready.iter().copied();
                     logs.retain(|channel| ready.next() != Some(true) || channel.take());
                 }

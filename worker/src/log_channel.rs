@@ -1,12 +1,14 @@
 //! The way on which the master gives this worker another log file, when the one it has was renamed: the worker itself may have
 //! given up the right to open it.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustcorn_sys::log::file::{take_next, take_next_for};
 use rustcorn_sys::log::{Level, line};
+use rustcorn_sys::passing::is_lost;
 
 use crate::handoff::Ready;
 
@@ -17,6 +19,8 @@ pub(crate) struct LogChannel {
     /// Where the master hears of it.
     master: Ready,
     what: What,
+    /// What was given last found no room.
+    lost: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -29,12 +33,12 @@ enum What {
 
 impl LogChannel {
     pub(crate) fn new(channel: OwnedFd, ready: &Ready, capture_output: bool) -> io::Result<Self> {
-        Ok(Self { channel, master: ready.try_clone()?, what: What::Log { capture_output } })
+        Ok(Self { channel, master: ready.try_clone()?, what: What::Log { capture_output }, lost: Cell::new(false) })
     }
 
     /// The same for the access log, which is in `file`.
     pub(crate) fn access_log(channel: OwnedFd, ready: &Ready, file: Arc<OwnedFd>) -> io::Result<Self> {
-        Ok(Self { channel, master: ready.try_clone()?, what: What::AccessLog(file) })
+        Ok(Self { channel, master: ready.try_clone()?, what: What::AccessLog(file), lost: Cell::new(false) })
     }
 
     /// Takes what was given, and goes over to it. False if there will be nothing more.
@@ -45,13 +49,36 @@ impl LogChannel {
             What::AccessLog(file) => take_next_for(file.as_fd(), channel).inspect(|_| master.access_log_taken()),
         };
         match taken {
-            Ok(true) => true,
-            Ok(false) => false,
+            Ok(there_may_be_more) => {
+                self.lost.set(false);
+                there_may_be_more
+            }
+            Err(error) if is_lost(&error) => {
+                if !self.lost.replace(true) {
+                    let message = format_args!("Cannot go over to the new log file yet: {error}; trying again");
+                    line(Level::Warning, message);
+                }
+                match &self.what {
+                    What::Log { .. } => master.log_lost(),
+                    What::AccessLog(_) => master.access_log_lost(),
+                }
+                true
+            }
             Err(error) => {
                 line(Level::Error, format_args!("Cannot go over to the new log file: {error}"));
                 false
             }
         }
+    }
+
+    /// Whether it is to be asked for again.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost.get()
+    }
+
+    /// Asks for it again.
+    pub(crate) fn ask_again(&self) {
+        self.master.reopen_log();
     }
 }
 

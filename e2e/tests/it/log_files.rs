@@ -261,6 +261,27 @@ fn usr1_to_one_worker_opens_the_file_anew_for_that_one() {
     file.wait_for_all(&server.everybody());
 }
 
+/// A crowd takes all its descriptors; the log is renamed in just that time.
+#[test]
+fn a_worker_without_room_for_the_new_file_takes_it_when_there_is_some() {
+    let setup = Setup::hello().wrapped(&["sh", "-c", "ulimit -n 48; exec \"$@\"", "sh"]);
+    let setup = setup.set("accesslog = \"access.log\"").expect("Cannot accept connections");
+    let (server, file) = started(setup, 1);
+    let crowd: Vec<_> = (0..60).map(|_| server.connect()).collect();
+    file.wait("Cannot accept connections", 1);
+    let (old, access) = (file.rotate(1), LogFile::of(&server, "access.log"));
+    access.rotate(1);
+    server.signal(Sig::SIGUSR1);
+    old.wait("Cannot go over to the new log file yet", 1);
+    drop(crowd);
+    file.wait_for_all(&server.everybody());
+    let worker = *server.workers().first().expect("one");
+    eventually("the access log follows, too", PATIENCE, || {
+        let files = (3..48).filter_map(|number| proc::file(worker, number));
+        files.into_iter().any(|file| file == access.path()).then_some(())
+    });
+}
+
 #[test]
 fn usr1_without_a_file_is_heard_and_changes_nothing() {
     let server = Setup::hello().start();

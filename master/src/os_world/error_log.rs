@@ -128,6 +128,11 @@ impl LogChannel {
         self.untaken = false;
     }
 
+    /// It says that there was no room for what it was given. It asks for another one when it likes.
+    pub(super) const fn lost(&mut self) {
+        (self.given, self.untaken) = (None, false);
+    }
+
     /// It says that it wants the file that has the name now.
     pub(super) const fn asked(&mut self) {
         self.wanted = true;
@@ -240,5 +245,9 @@ mod tests {
         channel.asked();
         assert!(channel.is_due());
         assert!(channel.give(third.as_fd()).unwrap() && !channel.is_due() && !channel.untaken);
+        channel.give(second.as_fd()).unwrap();
+        channel.lost();
+        assert!(!channel.is_due(), "not before it asks");
+        assert!(channel.give(second.as_fd()).unwrap() && channel.untaken, "it does not have that one");
     }
 }

@@ -218,6 +218,8 @@ impl Process {
                 }
                 Some(("LOG", "taken")) => self.log.iter_mut().for_each(LogChannel::taken),
                 Some(("ACCESS_LOG", "taken")) => self.access_log.iter_mut().for_each(LogChannel::taken),
+                Some(("LOG", "lost")) => self.log.iter_mut().for_each(LogChannel::lost),
+                Some(("ACCESS_LOG", "lost")) => self.access_log.iter_mut().for_each(LogChannel::lost),
                 Some(("LOG", "reopen")) => self.log.iter_mut().chain(&mut self.access_log).for_each(LogChannel::asked),
                 Some(("FAILED", reason)) => self.reason = Some(reason.to_owned()),
                 Some((step @ ("EXEC" | "DIRECTORY" | "USER" | "STDIO"), errno)) => {
