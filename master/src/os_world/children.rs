@@ -156,6 +156,7 @@ impl Children {
     ) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some((pid, exit)) = reap()? {
+            events.extend(self.notified()); // while it is known whose words they are
             let ours = self.all.iter().find(|(_, process)| process.child.pid == pid).map(|(id, _)| *id);
             let Some((id, mut process)) = ours.and_then(|id| self.all.remove_entry(&id)) else {
                 other(pid, exit, oom);
