@@ -63,8 +63,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>, resolve: Resolve, hooks: H
 fn told(outcome: Result<u8, os_world::Refusal>) -> u8 {
     outcome.unwrap_or_else(|refusal| {
         for line in refusal.to_string().lines() {
-            // Where nobody can be told, the exit code still tells.
-            let _ = writeln!(std::io::stderr(), "Error: {line}");
+            // One write, since the heir of a master is not the only one who writes there. Where nobody can be told, the exit code
+            // still tells.
+            let _ = std::io::stderr().write_all(format!("Error: {line}\n").as_bytes());
         }
         refusal.exit_code
     })
