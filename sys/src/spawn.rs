@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, fork};
 
 use crate::directory::Directory;
@@ -126,7 +127,11 @@ pub fn spawn(command: &Command<'_>) -> io::Result<Child> {
         ForkResult::Parent { child } => {
             let pid = Pid::from_raw(child.as_raw()).expect("fork gives the parent a positive id");
             // It cannot have been reaped yet (only `reap` does that), so the number is still its own.
-            Ok(Child { pid, handle: PidFd::open(pid)? })
+            let handle = PidFd::open(pid).inspect_err(|_| {
+                // Nobody could signal it, nor hear of its end.
+                let _ = kill(child, Signal::SIGKILL); // it has ended by itself
+            })?;
+            Ok(Child { pid, handle })
         }
         ForkResult::Child => {
             write_digits(&mut listen_pid[LISTEN_PID.len()..], nix::unistd::getpid().as_raw().unsigned_abs());
