@@ -22,7 +22,7 @@ use serde::Deserialize;
 struct Config {
     /// The file with a line for each call.
     notes: PathBuf,
-    /// By hook: `refuses`, `panics`, `dawdles` (1.1 seconds) or `stays`.
+    /// By hook: `refuses`, `panics`, `dawdles` (1.1 seconds), `sleeps` (2.5 seconds) or `stays`.
     #[serde(default)]
     misbehaves: HashMap<String, String>,
     /// What the background task does: `nothing` (there is none), `drains`, `stays` or `panics`.
@@ -67,7 +67,11 @@ impl Config {
             Some("refuses") => Err(format!("{hook} was told to refuse").into()),
             Some("panics") => panic!("{hook} was told to panic"),
             Some("dawdles") => {
-                dawdle();
+                pause(1100);
+                Ok(())
+            }
+            Some("sleeps") => {
+                pause(2500);
                 Ok(())
             }
             _ => Ok(()),
@@ -76,8 +80,8 @@ impl Config {
 }
 
 #[expect(clippy::disallowed_methods, reason = "taking time is what is asked for")]
-fn dawdle() {
-    std::thread::sleep(Duration::from_millis(1100));
+fn pause(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
 }
 
 /// Never gives the thread back to the runtime.

@@ -98,11 +98,11 @@ fn on_reload_has_a_veto_and_its_panic_is_one() {
 /// All that time they give signs of life, which nobody reads.
 #[test]
 fn a_hook_that_takes_longer_than_timeout_costs_no_worker() {
-    let mut server = hooks().set("workers = 2\ntimeout = 1").start();
-    server.reconfigure("", "misbehaves = { on_reload = \"dawdles\" }");
+    let mut server = hooks().set("timeout = 2").start();
+    server.reconfigure("", "misbehaves = { on_reload = \"sleeps\" }");
     assert!(server.reload().contains("Reloaded: generation 2"));
-    server.settled(2);
-    server.wait_for_line("Hook on_reload took 1.");
+    server.settled(1);
+    server.wait_for_line("Hook on_reload took 2.");
     assert_eq!(server.log.count("WORKER TIMEOUT"), 0);
 }
 
