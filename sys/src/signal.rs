@@ -161,6 +161,12 @@ impl Sender {
         Ok(Self(last))
     }
 
+    /// Whether one has come, whoever sent it.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        self.0.load(Relaxed) != NOBODY
+    }
+
     /// Whether the last one came from somebody else than `pid`.
     #[must_use]
     pub fn is_other_than(&self, pid: Pid) -> bool {

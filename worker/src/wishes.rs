@@ -46,6 +46,8 @@ pub(crate) struct OsWishes {
     /// Who sends TERM.
     term: Sender,
     master: Option<Pid>,
+    /// One came after its sender was noted, and perhaps before the runtime listened. To hear it twice changes nothing.
+    missed: bool,
     lifeline: Option<oneshot::Receiver<()>>,
     /// Asked for the log file that has the name now; `None`: the master gives none.
     log: Option<Ready>,
@@ -70,7 +72,9 @@ impl OsWishes {
             (SignalKind::user_defined2(), Meaning::Misdirected("SIGUSR2 (upgrade)")),
         ];
         let signals = heard.into_iter().map(|(kind, meaning)| Ok((signal(kind)?, meaning)));
-        Ok(Self { signals: signals.collect::<io::Result<_>>()?, term, master, lifeline: Some(lifeline), log })
+        let signals = signals.collect::<io::Result<_>>()?;
+        let missed = term.has_come();
+        Ok(Self { signals, term, master, missed, lifeline: Some(lifeline), log })
     }
 }
 
@@ -79,12 +83,19 @@ const SIGTTOU: SignalKind = SignalKind::from_raw(22);
 
 impl Wishes for OsWishes {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Wish> {
-        for (signal, meaning) in &mut self.signals {
+        let Self { signals, term, master, missed, .. } = self;
+        let master = *master;
+        let drain = || match master {
+            Some(master) if term.is_other_than(master) => Wish::DrainByOthers,
+            _ => Wish::Drain,
+        };
+        if std::mem::take(missed) {
+            return Poll::Ready(drain());
+        }
+        for (signal, meaning) in signals {
             while let Poll::Ready(Some(())) = signal.poll_recv(cx) {
                 match *meaning {
-                    Meaning::Wish(Wish::Drain) if self.master.is_some_and(|master| self.term.is_other_than(master)) => {
-                        return Poll::Ready(Wish::DrainByOthers);
-                    }
+                    Meaning::Wish(Wish::Drain) => return Poll::Ready(drain()),
                     Meaning::Wish(wish) => return Poll::Ready(wish),
                     Meaning::Reopen => self.log.iter().for_each(Ready::reopen_log),
                     Meaning::Misdirected(name) => line(
