@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::harness::binaries::{foreign, testapp};
-use crate::harness::{Load, PATIENCE, Server, Setup, Sig, eventually, get, proc};
+use crate::harness::client::Failure;
+use crate::harness::{Conn, Load, PATIENCE, Server, Setup, Sig, eventually, get, proc};
 
 fn setup(argument: &str, ready: &str) -> Setup {
     let app = format!("command = [{:?}, {argument:?}]\nforeign = {ready:?}\n", foreign());
@@ -109,6 +110,22 @@ fn a_stop_finishes_what_is_in_flight_and_int_does_not_wait() {
         assert_eq!(server.wait_for_exit(PATIENCE), 0);
         assert_eq!(server.log.count("core dumped"), 0);
     }
+}
+
+/// They close their sockets, which the master has open still.
+#[test]
+fn a_stop_lets_nobody_wait_for_those_who_accept_no_more() {
+    let mut server = setup("notify", "notify").set("workers = 1").start();
+    server.settled(1);
+    let mut slow = server.connect();
+    slow.send("GET", "/slow", "", "").expect("sent");
+    server.get("/").expect("answered"); // so the one before was accepted
+    server.signal(Sig::SIGTERM);
+    let refused = || matches!(Conn::open(server.address()), Err(Failure::Refused));
+    eventually("the port is closed", PATIENCE, || refused().then_some(()));
+    assert_eq!(server.exit_code(), None, "the request is still under way");
+    assert_eq!(slow.receive(false).map(|answer| answer.body).as_deref(), Ok("done"));
+    assert_eq!(server.wait_for_exit(PATIENCE), 0);
 }
 
 /// As a program that puts itself into the background: its parent says that all is well.

@@ -9,6 +9,9 @@ use rustcorn_sys::signal::Sig;
 use super::{Action, Fleet, WorkerId};
 use crate::notice::Notice;
 
+/// Time that foreign workers have, once told, to take what waits in the queues. Most close their sockets at once.
+pub(super) const LAST_CALL: Duration = Duration::from_millis(250);
+
 /// How far a stop has got.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Stop {
@@ -17,12 +20,14 @@ pub(super) struct Stop {
     failure: Option<BootFailure>,
     /// When foreign workers hear of it: others go on accepting by themselves for `drain_delay`.
     passed_on: Option<Monotonic>,
+    /// When nobody accepts any more, if all workers are foreign: others shut the sockets down themselves.
+    refuses: Option<Monotonic>,
 }
 
 impl Stop {
     /// When something is to be done.
-    pub(super) const fn next_due(&self) -> Option<Monotonic> {
-        self.passed_on
+    pub(super) fn next_due(&self) -> Option<Monotonic> {
+        self.passed_on.into_iter().chain(self.refuses).min()
     }
 }
 
@@ -75,6 +80,9 @@ impl Fleet {
                 _ => self.drain(start, id, todo),
             }
         }
+        if let Some(stop) = self.stop.as_mut().filter(|_| self.workers.values().all(|worker| worker.foreign)) {
+            stop.refuses = Some(start + LAST_CALL);
+        }
     }
 
     /// The delay of an announced stop is over for those who know of none.
@@ -82,6 +90,10 @@ impl Fleet {
         if self.stop.as_mut().and_then(|stop| stop.passed_on.take_if(|due| now >= *due)).is_some() {
             let foreign = self.workers.iter().filter(|(_, worker)| worker.foreign);
             todo.extend(foreign.map(|(id, _)| Action::Signal(*id, Sig::Term)));
+        }
+        // Whoever connects from here on would wait for nobody, and be reset when the last request is over.
+        if self.stop.as_mut().and_then(|stop| stop.refuses.take_if(|due| now >= *due)).is_some() {
+            self.close_listeners(todo);
         }
     }
 
@@ -133,7 +145,7 @@ impl Fleet {
         }
         self.disappoint_the_patient(todo);
         let failure = failure.or_else(|| self.stop.take().and_then(|stop| stop.failure));
-        self.stop = Some(Stop { manner, failure, passed_on: None });
+        self.stop = Some(Stop { manner, failure, passed_on: None, refuses: None });
     }
 
     /// The last worker has left: so does the master. If a stop was for both masters, the older one is the last, so that there is one

@@ -51,7 +51,10 @@ fn term_is_passed_on_after_drain_delay() {
     assert_eq!(story.when(Event::Signal(Sig::Term)), [Action::SetPhase(Phase::Stopping)], "it keeps accepting");
     assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + 15 * SECOND));
     assert_eq!(story.after(15 * SECOND, Event::Tick), [term(id)]);
-    assert_eq!(story.fleet.next_deadline(story.now), Some(story.now + GRACE + worker::EXIT_TIME));
+    let told = story.now;
+    assert_eq!(story.fleet.next_deadline(told), Some(told + stop::LAST_CALL));
+    assert_eq!(story.after(stop::LAST_CALL, Event::Tick), [Action::CloseListeners], "nobody accepts any more");
+    assert_eq!(story.fleet.next_deadline(story.now), Some(told + GRACE + worker::EXIT_TIME));
     assert_eq!(story.when(left(id)), [Action::CloseListeners, Action::Exit(0)]);
 }
 
@@ -60,6 +63,7 @@ fn a_second_term_does_not_wait_and_int_never_means_quit() {
     let (mut story, id) = (settled(), w(0, 1, 1));
     story.when(Event::Signal(Sig::Term));
     assert_eq!(story.when(Event::Signal(Sig::Term)), [Action::SetPhase(Phase::StoppingNow), term(id)]);
+    assert_eq!(story.after(stop::LAST_CALL, Event::Tick), [Action::CloseListeners]);
     assert_eq!(story.after(15 * SECOND, Event::Tick), [], "it has been told");
     let done = story.when(Event::Signal(Sig::Int));
     assert_eq!(done, [Action::SetPhase(Phase::StoppingNow), Action::CloseListeners, term(id)]);
