@@ -156,8 +156,7 @@ fn a_program_of_another_release_says_so() {
     let setup =
         Setup::hello().without("handler").app("command = [\"./service\"]").expect("failed to boot").expect("Reason: ");
     setup.dir.replace("service", script.as_bytes());
-    let mut server =
-        setup.expect("exited with code 3").expect("hands over with version").expect("Shutting down").launch();
+    let mut server = setup.expect("exited with code 3").expect("Shutting down").launch();
     assert_eq!(server.wait_for_exit(PATIENCE), 3);
     let said = "the master hands over with version 99, this program understands version 1: build both with the same rustcorn release";
     assert!(server.log.count(said) > 0, "{:?}", server.log.since(0));
