@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustcorn_scoreboard::{State, Writer};
+use rustcorn_scoreboard::{Deputy, State};
 use rustcorn_sys::daemon::Detached;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
@@ -30,7 +30,7 @@ pub(super) struct Process {
     /// It has served as much as it shall.
     pub(super) spent: bool,
     /// Of a foreign one, which does not write to the scoreboard itself.
-    pub(super) deputy: Option<Writer>,
+    pub(super) deputy: Option<Deputy>,
     /// With `reuse_port`: its lane.
     pub(super) seat: Option<Seat>,
     /// It was sent a SIGKILL.
