@@ -105,6 +105,28 @@ fn reloads_under_load_fail_no_request() {
 }
 
 #[test]
+fn upgrades_under_load_fail_no_request() {
+    for (argument, ready) in [("notify", "notify"), ("", "exec")] {
+        let mut server = setup(argument, ready).set("upgrade = \"manual\"").start();
+        let load = Load::start(server.address(), "/pid", 2);
+        for _ in 0..2 {
+            let (old, mark) = (ready_workers(&server), server.log.mark());
+            server.signal(Sig::SIGUSR2);
+            let heir = server.wait_for_heir(mark);
+            assert_eq!(server.workers().len(), 3, "the old ones and the heir: nobody was told to leave");
+            server.signal(Sig::SIGTERM);
+            server.follow(heir);
+            server.log.wait(mark, "Master has been promoted.", 1, PATIENCE);
+            assert!(ready_workers(&server).is_disjoint(&old));
+            let answered = load.answered();
+            eventually("the load goes on", PATIENCE, || (load.answered() > answered + 50).then_some(()));
+        }
+        let tally = load.stop();
+        assert_eq!((tally.failed(), tally.statuses.keys().collect::<Vec<_>>()), (0, vec![&200]), "{tally:?}");
+    }
+}
+
+#[test]
 fn one_that_dies_at_boot_fails_the_start_and_a_reload() {
     let mut server = setup("die", "exec")
         .expect("failed to boot")
