@@ -305,6 +305,34 @@ fn a_test_that_fails_since_the_application_blocks_its_thread_still_ends() {
 }
 
 #[test]
+fn a_stop_is_over_in_time_though_the_application_blocks_its_thread() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (tell, begun) = tokio::sync::oneshot::channel();
+    run(async {
+        let make = move |ctx: Context| async move {
+            ctx.spawn("blocker", async move {
+                tell.send(()).unwrap();
+                let _ = blocked.recv(); // until the end of this test
+            });
+            Ok(service_fn(hello))
+        };
+        let server = serve_test("graceful_timeout = 0.1", make).await.unwrap();
+        begun.await.unwrap();
+        assert!(!server.stop().await.is_clean());
+    });
+    drop(release);
+}
+
+/// Not even tokio's time, which a test may stop: then it jumps to the end of what is waited for.
+#[test]
+fn a_stop_needs_nothing_of_the_tests_runtime() {
+    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+    let end =
+        runtime.block_on(async { serve_test("", |_| async { Ok(service_fn(hello)) }).await.unwrap().stop().await });
+    assert!(end.is_clean());
+}
+
+#[test]
 fn tasks_of_a_test_can_share_it() {
     const fn shared<T: Send + Sync>() {}
     shared::<TestServer>();
