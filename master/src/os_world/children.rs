@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustcorn_config::ForeignReady;
 use rustcorn_scoreboard::{Board, Deputy, State};
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::notify::{Listener, Told};
 use rustcorn_sys::procfs::resident;
 use rustcorn_sys::signal::{Sig, end_group};
@@ -18,7 +19,6 @@ use super::oom::Oom;
 use super::process::{Gift, Handoff, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
 use crate::lanes::{Occupant, Seat};
-use crate::listeners::without_number;
 use crate::notice::Notice;
 
 /// All workers that were spawned and not reaped.

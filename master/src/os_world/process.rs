@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use rustcorn_scoreboard::{Deputy, State};
 use rustcorn_sys::daemon::Detached;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Attributes, Child, Command, Exit, Image, Kin, spawn};
@@ -15,7 +16,7 @@ use super::error_log::LogChannel;
 use super::generation::c_string;
 use crate::fleet::Fate;
 use crate::lanes::Seat;
-use crate::listeners::{Listener, without_number};
+use crate::listeners::Listener;
 
 /// A process with the pipe on which it tells how its boot ended.
 #[derive(Debug)]
