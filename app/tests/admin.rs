@@ -1,6 +1,8 @@
 //! The admin process as an operator meets it: the real program, real signals, real load.
 #![allow(clippy::unwrap_used)] // allow-unwrap-in-tests does not see that a test's helpers are tests, too
 
+mod hang_up;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -29,7 +31,7 @@ struct Server {
 
 /// Starts the program on a file that begins with `settings`.
 fn start(settings: &str) -> Server {
-    hear_hang_ups();
+    hang_up::hear_hang_ups();
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("rustcorn-admin-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
     let directory = std::env::temp_dir().join(name);
@@ -394,15 +396,4 @@ fn the_status_document_has_the_fields_that_were_promised() {
     assert!(status["slots"][0]["resident_memory"].as_u64().unwrap() > 100_000);
     let page = get_as(admin, "/status", "text/html").unwrap().1;
     assert!(page.starts_with("<!doctype html>"));
-}
-
-/// Under nohup(1) every server would start with SIGHUP ignored, and keep it so. A signal that this process handles has its default
-/// action again in the programs that it starts (execve(2)).
-fn hear_hang_ups() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let _inside = runtime.enter();
-        drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).expect("SIGHUP can be handled"));
-    });
 }

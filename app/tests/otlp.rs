@@ -7,6 +7,7 @@
 #[cfg(feature = "otlp-grpc")]
 #[path = "otlp/h2.rs"]
 mod h2;
+mod hang_up;
 #[path = "otlp/outage.rs"]
 mod outage;
 #[path = "otlp/receiver.rs"]

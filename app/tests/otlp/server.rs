@@ -37,7 +37,7 @@ impl Server {
         let file = folder.join("app.toml");
         let text = format!("bind = '127.0.0.1:0'\nworkers = {workers}\n{settings}\n[app]\nhandler = 'hello'\n");
         std::fs::write(&file, text).unwrap();
-        hear_hang_ups();
+        crate::hang_up::hear_hang_ups();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rustcorn"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("RUSTCORN_"))
         {
@@ -178,15 +178,4 @@ impl Client {
             self.buffer.extend_from_slice(&bytes[..read]);
         }
     }
-}
-
-/// Under nohup(1) every server would start with SIGHUP ignored, and keep it so. A signal that this process handles has its default
-/// action again in the programs that it starts (execve(2)).
-fn hear_hang_ups() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let _inside = runtime.enter();
-        drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).expect("SIGHUP can be handled"));
-    });
 }
