@@ -7,13 +7,13 @@
 #[cfg(feature = "otlp-grpc")]
 #[path = "otlp/h2.rs"]
 mod h2;
-mod hang_up;
 #[path = "otlp/outage.rs"]
 mod outage;
 #[path = "otlp/receiver.rs"]
 mod receiver;
 #[path = "otlp/server.rs"]
 mod server;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -246,8 +246,8 @@ fn compressed_with_headers_over_few_connections() {
 
 #[test]
 fn nobody_at_the_endpoint() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let settings = format!("otlp_endpoint = 'http://127.0.0.1:{port}'");
+    let (address, _held) = receiver::reserve(); // so no other test has it, and nobody listens
+    let settings = format!("otlp_endpoint = 'http://{address}'");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start(1, &settings, &hasty(&[]));
         load(&server, 100, plain);

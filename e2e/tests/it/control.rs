@@ -219,7 +219,7 @@ fn a_reload_that_is_waited_for_says_how_it_went() {
 
 #[test]
 fn who_does_not_wait_to_the_end_stops_nothing() {
-    let setup = with_control(Setup::testapp()).set("boot_timeout = 3").app("hang_boot = false");
+    let setup = with_control(Setup::testapp()).set("boot_timeout = 6").app("hang_boot = false");
     let server = setup.expect("not ready within boot_timeout").start();
     let (before, good) = (server.settled(2), server.text());
     server.write_text(&good.replace("hang_boot = false", "hang_boot = true"));

@@ -110,7 +110,7 @@ fn its_service_runs_with_hooks_tasks_and_a_reload_that_it_can_refuse() {
 
 #[test]
 fn its_worker_that_hangs_is_told_to_its_hook() {
-    let server = service().set("timeout = 1\nworkers = 1").expect("WORKER TIMEOUT").expect("was sent SIGABRT").start();
+    let server = service().set("timeout = 2\nworkers = 1").expect("WORKER TIMEOUT").expect("was sent SIGABRT").start();
     let mut hung = server.connect();
     hung.send("GET", "/hang", "", "").expect("sent");
     server.wait_for_line("worker_hang: 0 [\"GET /hang\"] true");
