@@ -155,7 +155,9 @@ fn workers_are_added_removed_restarted_and_killed() {
     let after = server.settled(2);
     assert!(after.is_disjoint(&before), "{before:?} {after:?}");
 
-    let workers = server.ctl_data("show workers");
+    let workers = eventually("those that have left are no longer listed", PATIENCE, || {
+        Some(server.ctl_data("show workers")).filter(|workers| pids(workers).len() == 2)
+    });
     let (slot, pid) = (&workers["workers"][0]["slot"], pids(&workers)[0]);
     let text = server.ctl(&format!("worker restart slot:{slot} --wait")).ok();
     assert_eq!(text, format!("worker {slot} (pid {pid}): replaced\n"));
