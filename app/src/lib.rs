@@ -61,8 +61,7 @@ use rustcorn_master::{Launch, Program};
 use rustcorn_worker::Handoff;
 use tower_service::Service;
 
-/// The telemetry API, in the version that [`Context::tracer`] and [`Context::meter`] speak.
-pub use opentelemetry;
+pub use rustcorn_worker::opentelemetry;
 #[cfg(feature = "tracing")]
 #[doc(inline)]
 pub use rustcorn_worker::tracing_layer;
