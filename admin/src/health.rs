@@ -54,7 +54,7 @@ pub(crate) struct Census {
 
 /// How evenly those that serve share connections: see [`rustcorn_scoreboard::spread`].
 pub(crate) fn spread(snapshot: &Snapshot) -> f64 {
-    let ready = snapshot.seats.iter().filter(|seat| seat.vitals.state == State::Ready);
+    let ready = snapshot.seats.iter().filter(|seat| seat.vitals.counted && seat.vitals.state == State::Ready);
     rustcorn_scoreboard::spread(ready.map(|seat| seat.vitals.connections))
 }
 

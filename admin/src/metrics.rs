@@ -18,10 +18,14 @@ const BOUNDS: [f64; 14] = [0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 5
 /// In the order of [`Counts::log`].
 pub(crate) const LEVELS: [&str; 4] = ["critical", "error", "warning", "exception"];
 
-/// All metrics.
+/// All metrics. Where nobody counts requests (foreign programs alone), those that are about them are absent, not zero.
 pub(crate) fn text(snapshot: &Snapshot, now: Monotonic) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
-    requests(&mut page, &snapshot.totals);
+    if snapshot.counted() {
+        requests(&mut page, &snapshot.totals);
+        load(&mut page, snapshot);
+    }
+    log_lines(&mut page, &snapshot.totals);
     server(&mut page, snapshot);
     workers(&mut page, snapshot, now);
     page.0
@@ -97,9 +101,6 @@ fn requests(page: &mut Page, totals: &Counts) {
     page.counter("rustcorn_access_lines_lost_total", "Lines of the access log that could not be written.")
         .is(totals.access_lines_lost);
     page.counter("rustcorn_response_bytes_total", "Bytes of the bodies of answers.").is(totals.bytes);
-    let mut log =
-        page.counter("rustcorn_log_messages_total", "Log lines, by level; exceptions are panics of the application.");
-    LEVELS.iter().zip(totals.log).for_each(|(level, count)| log.add("level", level, count));
 }
 
 fn durations(page: &mut Page, totals: &Counts) {
@@ -119,8 +120,8 @@ fn durations(page: &mut Page, totals: &Counts) {
     family.write("_count", "", count);
 }
 
-fn server(page: &mut Page, snapshot: &Snapshot) {
-    let Snapshot { figures, master, .. } = snapshot;
+/// How much there is to do at this moment.
+fn load(page: &mut Page, snapshot: &Snapshot) {
     let census = Census::of(snapshot);
     page.gauge("rustcorn_requests_in_flight", "Requests that have no answer yet.").is(census.in_flight);
     page.gauge("rustcorn_connections", "Open connections.").is(census.connections);
@@ -129,6 +130,18 @@ fn server(page: &mut Page, snapshot: &Snapshot) {
         "Connections of the ready worker that has most, over their mean: 1 is even.",
     )
     .is(spread(snapshot));
+    page.gauge("rustcorn_workers_busy", "Workers with a request in flight.").is(census.busy);
+}
+
+fn log_lines(page: &mut Page, totals: &Counts) {
+    let mut log =
+        page.counter("rustcorn_log_messages_total", "Log lines, by level; exceptions are panics of the application.");
+    LEVELS.iter().zip(totals.log).for_each(|(level, count)| log.add("level", level, count));
+}
+
+fn server(page: &mut Page, snapshot: &Snapshot) {
+    let Snapshot { figures, master, .. } = snapshot;
+    let census = Census::of(snapshot);
     if let Some(backlog) = master.backlog {
         page.gauge("rustcorn_backlog", "Connections that wait to be accepted, on all TCP sockets.").is(backlog);
     }
@@ -137,7 +150,6 @@ fn server(page: &mut Page, snapshot: &Snapshot) {
         .with("state", "booting", census.booting)
         .with("state", "ready", census.ready)
         .with("state", "draining", census.draining);
-    page.gauge("rustcorn_workers_busy", "Workers with a request in flight.").is(census.busy);
     page.gauge("rustcorn_workers_target", "Ready workers that are wanted.").is(figures.target);
     let mut restarts =
         page.counter("rustcorn_worker_restarts_total", "Workers that ended without being asked to, by cause.");
@@ -172,7 +184,7 @@ fn workers(page: &mut Page, snapshot: &Snapshot, now: Monotonic) {
             }
         }
     };
-    let vital = |of: fn(&Vitals) -> u64| move |seat: &Seat| Some(of(&seat.vitals) as f64);
+    let vital = |of: fn(&Vitals) -> u64| move |seat: &Seat| seat.vitals.counted.then_some(of(&seat.vitals) as f64);
     let generation = |seat: &Seat| (seat.vitals.state != State::Empty).then(|| f64::from(seat.vitals.generation));
     let beat = |seat: &Seat| seat.vitals.beat.map(|beat| now.since(beat).as_secs_f64());
     let memory = |seat: &Seat| seat.vitals.pid.and_then(resident).map(|bytes| bytes as f64);

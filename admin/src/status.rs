@@ -27,8 +27,9 @@ pub(crate) struct Status<'a> {
     generation: u32,
     master: Master,
     workers: Workers,
-    requests: Requests,
-    connections: Connections,
+    /// Null, as the next, if all workers are foreign programs, whose requests nobody sees; so are their numbers in `slots`.
+    requests: Option<Requests>,
+    connections: Option<Connections>,
     /// Connections that wait to be accepted; null where only unix sockets are listened on.
     backlog: Option<u64>,
     /// Since the start.
@@ -58,7 +59,8 @@ struct Workers {
     booting: usize,
     ready: usize,
     draining: usize,
-    busy: usize,
+    /// Null where `requests` is.
+    busy: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -115,10 +117,10 @@ struct Slot {
     generation: u32,
     age: f64,
     heartbeat_age: Option<f64>,
-    in_flight: u64,
-    connections: u64,
-    requests: u64,
-    aborted: u64,
+    in_flight: Option<u64>,
+    connections: Option<u64>,
+    requests: Option<u64>,
+    aborted: Option<u64>,
     resident_memory: Option<u64>,
     /// What its event loop is busy with right now; as a rule nothing. Paths only, no query strings.
     polling: Vec<Polling>,
@@ -148,6 +150,7 @@ impl<'a> Status<'a> {
         let Snapshot { master, figures, totals, .. } = snapshot;
         let time = time_of_day();
         let census = Census::of(snapshot);
+        let counted = snapshot.counted();
         let ready = health::ready(snapshot, min_ready);
         let (per_second, errors_per_second) = history.rates();
         Self {
@@ -175,21 +178,21 @@ impl<'a> Status<'a> {
                 booting: census.booting,
                 ready: census.ready,
                 draining: census.draining,
-                busy: census.busy,
+                busy: counted.then_some(census.busy),
             },
-            requests: Requests {
+            requests: counted.then_some(Requests {
                 total: totals.requests,
                 aborted: totals.aborted,
                 in_flight: census.in_flight,
                 response_bytes: totals.bytes,
                 per_second,
                 errors_per_second,
-            },
-            connections: Connections {
+            }),
+            connections: counted.then(|| Connections {
                 open: census.connections,
                 accepted: totals.accepted,
                 spread: health::spread(snapshot),
-            },
+            }),
             backlog: master.backlog,
             responses: totals.statuses().map(|(code, count)| (label(code), count)).collect(),
             duration: quantiles(&totals.durations),
@@ -246,6 +249,7 @@ fn distribution(durations: &Histogram) -> Vec<(f64, u64)> {
 
 fn slot(seat: &Seat, view: &View, now: Monotonic) -> Slot {
     let vitals = &seat.vitals;
+    let count = |count| vitals.counted.then_some(count);
     let polled = view.polled(seat.slot).into_iter();
     Slot {
         slot: seat.slot,
@@ -258,10 +262,10 @@ fn slot(seat: &Seat, view: &View, now: Monotonic) -> Slot {
         generation: vitals.generation,
         age: now.since(seat.since).as_secs_f64(),
         heartbeat_age: vitals.beat.map(|beat| now.since(beat).as_secs_f64()),
-        in_flight: vitals.in_flight,
-        connections: vitals.connections,
-        requests: seat.counts.requests,
-        aborted: seat.counts.aborted,
+        in_flight: count(vitals.in_flight),
+        connections: count(vitals.connections),
+        requests: count(seat.counts.requests),
+        aborted: count(seat.counts.aborted),
         resident_memory: vitals.pid.and_then(resident),
         polling: polled
             .map(|polled| Polling { request: polled.request, seconds: now.since(polled.since).as_secs_f64() })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustcorn_scoreboard::{Board, Figures, Snapshot, Threads, View, Writer};
+use rustcorn_scoreboard::{Board, Deputy, Figures, Snapshot, Threads, View, Writer};
 use rustcorn_sys::{Monotonic, Pid};
 
 /// A master's side of things.
@@ -33,6 +33,14 @@ impl World {
         let writer = Writer::attach(fd, slot, Threads::One).expect("the board is ours");
         writer.boot(Pid::this(), 1);
         writer
+    }
+
+    /// A worker that is a foreign program.
+    pub(crate) fn foreign(&self, slot: usize) -> Deputy {
+        let deputy = Deputy::attach(self.board.fd(), slot).expect("the board is ours");
+        self.board.take_seat(slot, Monotonic::now());
+        deputy.boot(Pid::this(), 1);
+        deputy
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

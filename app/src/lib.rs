@@ -51,18 +51,17 @@ pub mod builtin;
 mod server;
 mod view;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use http::{Request, Response};
 use http_body::Body as HttpBody;
 use rustcorn_config::{App, AppSpec, ForeignReady, Problems};
 use rustcorn_master::{Launch, Program};
-use rustcorn_sys::log::{Level, line};
 use rustcorn_worker::Handoff;
 use tower_service::Service;
 
-/// The telemetry API, in the version that [`Context::tracer`] and [`Context::meter`] speak.
-pub use opentelemetry;
+pub use rustcorn_worker::opentelemetry;
 #[cfg(feature = "tracing")]
 #[doc(inline)]
 pub use rustcorn_worker::tracing_layer;
@@ -152,8 +151,9 @@ fn as_worker_or_master(
         None => rustcorn_master::main(std::env::args_os(), Box::new(resolve), hooks),
         Some(Ok(handoff)) => worker(handoff),
         Some(Err(error)) => {
-            // A line of the log: several workers end so at the same time, and what is written in pieces would mix.
-            line(Level::Error, format_args!("{error}"));
+            // In one write: several workers may end so at the same time, and pieces would mix. Where nobody can be told, the exit
+            // code still tells.
+            let _ = std::io::stderr().write_all(format!("Error: {error}\n").as_bytes());
             ExitCode::from(FAILED_TO_BOOT)
         }
     }

@@ -13,6 +13,7 @@ mod outage;
 mod receiver;
 #[path = "otlp/server.rs"]
 mod server;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -245,8 +246,8 @@ fn compressed_with_headers_over_few_connections() {
 
 #[test]
 fn nobody_at_the_endpoint() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let settings = format!("otlp_endpoint = 'http://127.0.0.1:{port}'");
+    let (address, _held) = receiver::reserve(); // so no other test has it, and nobody listens
+    let settings = format!("otlp_endpoint = 'http://{address}'");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start(1, &settings, &hasty(&[]));
         load(&server, 100, plain);

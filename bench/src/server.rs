@@ -67,7 +67,7 @@ pub(crate) enum Kind {
         binary: PathBuf,
         root: PathBuf,
     },
-    /// nginx on this directory.
+    /// nginx on this directory; it waits for the bodies of requests to `/upload`.
     NginxFiles {
         root: PathBuf,
     },
@@ -148,7 +148,9 @@ impl Contender {
             Kind::NginxLanes => return start_nginx(NGINX_HELLO, " reuseport", workers, cpu, files),
             Kind::NginxFiles { root } => {
                 // As its own default configuration has it, but for tcp_nopush, which goes with sendfile.
-                let text = format!("root {}; sendfile on; tcp_nopush on;", root.display());
+                // A body it reads on behalf of others alone: of an upstream, asked once the body is there; here it never is.
+                let upload = "location = /upload { proxy_pass http://127.0.0.1:9; }";
+                let text = format!("root {}; sendfile on; tcp_nopush on; {upload}", root.display());
                 return start_nginx(&text, "", workers, cpu, files);
             }
         };

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use rustcorn_sys::error::without_number;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -52,14 +53,12 @@ impl Source {
                 return Err(cannot("it is a directory", "name the file in it"));
             }
             Err(error) => {
-                let text = error.to_string();
-                let why = text.split(" (os error").next().unwrap_or(&text);
                 let remedy = match error.kind() {
                     ErrorKind::NotFound => "check the path, which is relative to the current directory",
                     ErrorKind::PermissionDenied => "let the user that starts the master read it",
                     _ => "name a readable TOML file",
                 };
-                return Err(cannot(why, remedy));
+                return Err(cannot(&without_number(&error), remedy));
             }
         }
         String::from_utf8(bytes).map(|text| Self { name: name.clone(), text }).map_err(|error| {

@@ -30,12 +30,12 @@ pub struct Worker {
     pub age: f64,
     /// Since its last sign of life; null before the first.
     pub heartbeat_age: Option<f64>,
-    /// That it has answered.
-    pub requests: u64,
+    /// That it has answered; null, as the next two, if it is a foreign program, whose requests nobody sees.
+    pub requests: Option<u64>,
     /// That it has not answered yet.
-    pub in_flight: u64,
+    pub in_flight: Option<u64>,
     /// Open.
-    pub connections: u64,
+    pub connections: Option<u64>,
     /// Memory that it has in RAM; null if it is gone by now.
     pub rss: Option<u64>,
     /// What its event loop is busy with at this moment; as a rule nothing.
@@ -68,11 +68,11 @@ pub struct Stats {
     pub generation: u32,
     /// How many there are.
     pub workers: WorkerCounts,
-    /// Since the start.
-    pub requests: RequestCounts,
-    /// Of clients.
-    pub connections: ConnectionCounts,
-    /// Answers since the start by class: `1xx` to `5xx`, and `other`.
+    /// Since the start; null if all workers are foreign programs, whose requests nobody sees.
+    pub requests: Option<RequestCounts>,
+    /// Of clients; null as `requests`.
+    pub connections: Option<ConnectionCounts>,
+    /// Answers since the start by class: `1xx` to `5xx`, and `other`. Empty where `requests` is null.
     pub responses: BTreeMap<String, u64>,
     /// Workers that ended unasked, by cause.
     pub restarts: BTreeMap<String, u64>,

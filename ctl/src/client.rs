@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustcorn_control::{Command, Reply, Request};
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::socket::connect_unix;
 use serde_json::Value;
 
@@ -151,11 +152,6 @@ impl Client {
 
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
-}
-
-fn without_number(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().map_or_else(String::new, str::to_owned)
 }
 
 fn cannot_connect(path: &Path, error: &io::Error) -> String {

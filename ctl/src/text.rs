@@ -62,15 +62,16 @@ fn workers(workers: &data::Workers) -> String {
     let head = ["SLOT", "PID", "GEN", "STATE", "AGE", "REQUESTS", "IN FLIGHT", "CONNS", "RSS", "HEARTBEAT", "POLLING"];
     let row = |worker: &data::Worker| {
         let none = || "-".to_owned();
+        let count = |count: Option<u64>| count.map_or_else(none, |count| count.to_string());
         vec![
             worker.slot.to_string(),
             worker.pid.map_or_else(none, |pid| pid.to_string()),
             worker.generation.to_string(),
             state(worker),
             age(worker.age),
-            worker.requests.to_string(),
-            worker.in_flight.to_string(),
-            worker.connections.to_string(),
+            count(worker.requests),
+            count(worker.in_flight),
+            count(worker.connections),
             worker.rss.map_or_else(none, size),
             worker.heartbeat_age.map_or_else(none, |age| format!("{age:.1}s ago")),
             polling(worker),
@@ -96,10 +97,20 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 fn stats(stats: &data::Stats) -> String {
-    let data::Stats { workers, requests, connections, reloads, .. } = stats;
+    let data::Stats { workers, reloads, .. } = stats;
     let counts = |counts: &std::collections::BTreeMap<String, u64>| {
         counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
     };
+    let unknown = || "- (nobody sees what foreign programs serve)".to_owned();
+    let requests = stats.requests.map(|requests| {
+        let data::RequestCounts { total, response_bytes, in_flight, aborted } = requests;
+        format!("{total}, {response_bytes} bytes; {in_flight} in flight, {aborted} aborted")
+    });
+    let connections = stats.connections.map(|connections| {
+        let data::ConnectionCounts { open, accepted, spread } = connections;
+        format!("{open} open, {accepted} accepted, spread {spread:.2}")
+    });
+    let responses = if stats.responses.is_empty() { "-".to_owned() } else { counts(&stats.responses) };
     let lines = [
         ("server", format!("{} (rustcorn {}), {}", stats.name, stats.version, stats.phase)),
         ("master", format!("pid {}, up {}", stats.pid, age(stats.uptime))),
@@ -111,18 +122,9 @@ fn stats(stats: &data::Stats) -> String {
                 workers.target, workers.ready, workers.booting, workers.draining
             ),
         ),
-        (
-            "requests",
-            format!(
-                "{}, {} bytes; {} in flight, {} aborted",
-                requests.total, requests.response_bytes, requests.in_flight, requests.aborted
-            ),
-        ),
-        ("responses", counts(&stats.responses)),
-        (
-            "connections",
-            format!("{} open, {} accepted, spread {:.2}", connections.open, connections.accepted, connections.spread),
-        ),
+        ("requests", requests.unwrap_or_else(unknown)),
+        ("responses", responses),
+        ("connections", connections.unwrap_or_else(|| "-".to_owned())),
         ("restarts", counts(&stats.restarts)),
         ("recycles", counts(&stats.recycles)),
     ];

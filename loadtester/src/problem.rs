@@ -66,3 +66,10 @@ pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
         .min_by_key(|&(distance, _)| distance)
         .map_or_else(String::new, |(_, candidate)| format!("; did you mean {candidate:?}?"))
 }
+
+/// The system's words, without the number of the error.
+#[must_use]
+pub(crate) fn without_number(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().map_or_else(String::new, str::to_owned)
+}

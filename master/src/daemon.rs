@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use rustcorn_config::Invocation;
 use rustcorn_sys::daemon::{Detached, Role, detach};
+use rustcorn_sys::error::without_number;
 
 use crate::heritage::is_heir;
-use crate::listeners::without_number;
 use crate::os_world::Refusal;
 
 /// What becomes of the process that was called.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::file::FileId;
 use rustcorn_sys::watch::Heard;
 
 /// Time between two looks.
@@ -20,8 +21,7 @@ pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// What tells one content of a file from another without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stamp {
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
+    pub(crate) file: FileId,
     pub(crate) size: u64,
     pub(crate) mode: u32,
     pub(crate) modified: (i64, i64),

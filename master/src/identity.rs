@@ -3,9 +3,8 @@
 use std::io;
 
 use rustcorn_config::{Origins, Problem, Problems, Settings};
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::identity::{Account, Identity, group, groups, lacks, number, own, user};
-
-use crate::listeners::without_number;
 
 /// The identity that a worker takes on; `None` if it stays the master's.
 pub(crate) fn resolve(settings: &Settings, origins: &Origins) -> Result<Option<Identity>, Problems> {

@@ -5,12 +5,13 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustcorn_config::Address;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::set_nonblocking;
+use rustcorn_sys::file::FileId;
 use rustcorn_sys::socket::{self, Access, Place};
 
 /// An address that accepts connections. Generations share it; when the last one that uses it goes, it is closed.
@@ -38,7 +39,7 @@ pub(crate) struct SocketFile {
 
 impl SocketFile {
     fn is_ours(&self) -> bool {
-        self.id.is_some() && FileId::of(&self.path) == self.id
+        self.id.is_some() && FileId::at(&self.path).ok() == self.id
     }
 
     /// The file of a socket that another master had, which is gone: nobody else will remove it. Unless a listener still has it.
@@ -70,16 +71,6 @@ pub(crate) struct Terms {
     pub(crate) flag: &'static str,
     /// Nothing of this process's own is open yet, so that a number means what it meant to whoever started it.
     pub(crate) at_start: bool,
-}
-
-/// Device and inode: which file a path means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct FileId(u64, u64);
-
-impl FileId {
-    fn of(path: &Path) -> Option<Self> {
-        std::fs::symlink_metadata(path).ok().map(|meta| Self(meta.dev(), meta.ino()))
-    }
 }
 
 /// Why an address cannot be listened on.
@@ -120,12 +111,6 @@ impl fmt::Display for BindError {
     }
 }
 
-/// An error as people read it: without `(os error 98)`.
-pub(crate) fn without_number(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().map_or_else(String::new, str::to_owned)
-}
-
 impl Listener {
     fn bind(address: &Address, only_v6: bool, terms: &Terms) -> Result<Self, BindError> {
         let Terms { backlog, access, lanes, flag, at_start } = *terms;
@@ -145,7 +130,7 @@ impl Listener {
                 let path = std::path::absolute(name).map_err(failed)?;
                 // By the name as it is: it may be short enough where the absolute path is not.
                 let sockets = vec![socket::listen_unix(name, backlog, access).map_err(failed)?];
-                let file = SocketFile { id: FileId::of(&path), path, keep: Cell::new(false) };
+                let file = SocketFile { id: FileId::at(&path).ok(), path, keep: Cell::new(false) };
                 Ok(Self { address: address.clone(), sockets, url: address.to_string(), file: Some(Rc::new(file)) })
             }
             // Later the number may be that of any descriptor of this process.
@@ -170,7 +155,8 @@ impl Listener {
             Place::Unix(Some(name)) => (format!("unix:{}", name.display()), Some(name)),
             Place::Unix(None) => ("unix:".to_owned(), None),
         };
-        let file = path.or(name).map(|path| Rc::new(SocketFile { id: FileId::of(&path), path, keep: Cell::new(true) }));
+        let file =
+            path.or(name).map(|path| Rc::new(SocketFile { id: FileId::at(&path).ok(), path, keep: Cell::new(true) }));
         Ok(Self { address, sockets, url, file })
     }
 

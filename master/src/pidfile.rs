@@ -8,14 +8,15 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustcorn_sys::Pid;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::try_lock;
+use rustcorn_sys::file::FileId;
 use rustcorn_sys::procfs::started;
-
-use crate::listeners::without_number;
 
 /// A file that holds our process id. Dropped, it is removed, unless somebody else's has taken its place.
 #[derive(Debug)]
@@ -148,10 +149,8 @@ impl Pidfile {
     }
 
     fn is_ours(&self) -> bool {
-        let same =
-            |ours: std::fs::Metadata, there: std::fs::Metadata| (ours.dev(), ours.ino()) == (there.dev(), there.ino());
-        let there = std::fs::symlink_metadata(&self.path);
-        self.file.metadata().is_ok_and(|ours| there.is_ok_and(|there| same(ours, there)))
+        let there = FileId::at(&self.path);
+        FileId::of(self.file.as_fd()).is_ok_and(|ours| there.is_ok_and(|there| ours == there))
             && std::fs::read_to_string(&self.path).is_ok_and(|text| text == content())
     }
 }

@@ -42,6 +42,9 @@ pub struct Vitals {
     pub state: State,
     /// Its last sign of life.
     pub beat: Option<Monotonic>,
+    /// Whether it counts. One that knows of no scoreboard does not (see [`Deputy`](crate::Deputy)): all its numbers are zero
+    /// because nobody knows them.
+    pub counted: bool,
     /// Connections open.
     pub connections: u64,
     /// Requests begun and not yet answered or given up. Of a dead worker: what it took with it.
@@ -130,7 +133,8 @@ impl Board {
             slot.records.iter().for_each(|record| record.reset());
         }
         let id = &slot.identity;
-        [&id.pid, &id.generation, &id.state, &id.lanes].into_iter().for_each(|word| word.store(0, Relaxed));
+        let words = [&id.pid, &id.generation, &id.state, &id.lanes, &id.uncounted];
+        words.into_iter().for_each(|word| word.store(0, Relaxed));
         let plain = &slot.plain;
         let gauges = [&id.beat, &plain.accepted, &plain.connections, &plain.in_flight, &plain.aborted];
         let others = [&plain.spans_waiting, &plain.spans_dropped, &plain.handshakes_failed, &plain.access_lines_lost];
@@ -223,6 +227,7 @@ impl View {
             generation: identity.generation.load(Relaxed),
             state,
             beat: (beat != 0).then(|| Monotonic::from_nanos(beat)),
+            counted: identity.uncounted.load(Relaxed) == 0,
             connections: plain.connections.load(Relaxed),
             in_flight: plain.in_flight.load(Relaxed),
         }

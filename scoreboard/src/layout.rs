@@ -11,16 +11,18 @@
 use std::io;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed},
+    Ordering::{Acquire, Relaxed, Release},
 };
+
+use rustcorn_sys::Pid;
 
 use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::polled::Record;
-use crate::{Phase, SLOTS};
+use crate::{Phase, SLOTS, State};
 
 /// Goes up with every change of this file, of `Lane`, of `Ledger` or of `Record`.
-pub(crate) const LAYOUT: u64 = 9;
+pub(crate) const LAYOUT: u64 = 10;
 const MAGIC: u64 = u64::from_le_bytes(*b"rcorn-sb");
 pub(crate) const PAGE: usize = 64 * 1024;
 pub(crate) const BOARD_SIZE: usize = size_of::<Image>();
@@ -79,6 +81,9 @@ pub(crate) struct Identity {
     pub(crate) state: AtomicU32,
     /// How many of `lanes` the writer uses; a reader must not touch the others, as that would make pages of them.
     pub(crate) lanes: AtomicU32,
+    /// Not 0: the occupant knows of no scoreboard, so its numbers are not zero but unknown. See `Deputy`.
+    pub(crate) uncounted: AtomicU32,
+    _unused: AtomicU32,
     /// Nanoseconds since boot of the machine; 0 = none yet.
     pub(crate) beat: AtomicU64,
 }
@@ -99,6 +104,19 @@ pub(crate) struct Plain {
     pub(crate) access_lines_lost: AtomicU64,
     /// In the order of `Refusal::ALL`.
     pub(crate) refused: [AtomicU64; crate::Refusal::ALL.len()],
+}
+
+impl Identity {
+    /// [`State::Booting`], and who it is.
+    pub(crate) fn sign_in(&self, pid: Pid, generation: u32) {
+        self.pid.store(pid.as_raw().unsigned_abs(), Relaxed);
+        self.generation.store(generation, Relaxed);
+        self.set_state(State::Booting);
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.store(state as u32, Release);
+    }
 }
 
 impl Slot {

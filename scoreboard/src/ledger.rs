@@ -153,6 +153,14 @@ pub struct Snapshot {
     pub seats: Vec<Seat>,
 }
 
+impl Snapshot {
+    /// Whether anybody counts, so that what is zero is known to be. False if all workers are some that know of no scoreboard.
+    #[must_use]
+    pub fn counted(&self) -> bool {
+        self.seats.is_empty() || self.seats.iter().any(|seat| seat.vitals.counted)
+    }
+}
+
 /// In shared memory, a part of the header.
 #[repr(C, align(64))]
 pub(crate) struct Ledger {

@@ -13,11 +13,13 @@
 //! | `polled` | the text of the request being polled, under a sequence lock |
 //! | `ledger` | what the master writes: totals of past workers, seats, its own figures |
 //! | `board`, `writer` | the two sides: the master with its read-only view, and a worker |
+//! | `deputy` | the master in place of a worker that knows of no scoreboard |
 //! | `siblings` | what a worker sees of all workers, to leave connections to those that have fewer |
 //! | `counts`, `histogram` | what a reader holds in its own memory |
 
 mod board;
 mod counts;
+mod deputy;
 mod histogram;
 mod lane;
 mod layout;
@@ -29,6 +31,7 @@ mod writer;
 
 pub use board::{Board, View, Vitals};
 pub use counts::{Counts, OTHER_STATUS, Refusal, STATUSES};
+pub use deputy::Deputy;
 pub use histogram::Histogram;
 pub use ledger::{Cause, Figures, Master, Recycle, Seat, Snapshot};
 pub use polled::{Polled, PolledText};

@@ -57,20 +57,19 @@ impl Writer {
             Threads::One => (1, None),
             Threads::Many => (LANES as u32, Some(Box::default())),
         };
+        slot.identity.uncounted.store(0, Relaxed); // a deputy whose worker could not be started may have been here
         slot.identity.lanes.store(lanes, Release);
         Ok(Self { header, slot, claims })
     }
 
     /// Signs in: [`State::Booting`].
     pub fn boot(&self, pid: Pid, generation: u32) {
-        self.slot.identity.pid.store(pid.as_raw().unsigned_abs(), Relaxed);
-        self.slot.identity.generation.store(generation, Relaxed);
-        self.set_state(State::Booting);
+        self.slot.identity.sign_in(pid, generation);
     }
 
     /// Says where in its life the worker is.
     pub fn set_state(&self, state: State) {
-        self.slot.identity.state.store(state as u32, Release);
+        self.slot.identity.set_state(state);
     }
 
     /// What the master is about.

@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 
+use crate::error::without_number;
+use crate::file::FileId;
 use crate::socket::bind_unix;
 
 /// The listening socket, its path, and the lock that holds both. Its drop removes the files, if they are still these.
@@ -26,9 +28,7 @@ pub struct HeldSocket {
     socket: Place,
     lock: Place,
     /// Open, and so locked, as long as this lives.
-    locked: File,
-    /// Somebody else goes on with it.
-    left_behind: bool,
+    _locked: File,
 }
 
 /// Who is at the other end, as the kernel knows it from the time of the connect (unix(7), `SO_PEERCRED`).
@@ -49,21 +49,20 @@ impl Peer {
 }
 
 /// A path and the file that was found there.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 struct Place {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    file: FileId,
 }
 
 impl Place {
     fn of(path: PathBuf) -> io::Result<Self> {
-        let meta = std::fs::symlink_metadata(&path)?;
-        Ok(Self { path, device: meta.dev(), inode: meta.ino() })
+        let file = FileId::at(&path)?;
+        Ok(Self { path, file })
     }
 
     fn is_still_there(&self) -> bool {
-        Self::of(self.path.clone()).is_ok_and(|now| now == *self)
+        FileId::at(&self.path).is_ok_and(|now| now == self.file)
     }
 
     fn remove(&self) {
@@ -88,31 +87,7 @@ impl HeldSocket {
             .and_then(|listener| Ok((listener, Place::of(absolute)?)))
             .inspect_err(|_| lock.remove());
         let (listener, socket) = bound?;
-        Ok(Self { listener, socket, lock, locked, left_behind: false })
-    }
-
-    /// One that another process has bound and given to this one, both descriptors, still locked.
-    ///
-    /// # Errors
-    /// The files are not there any more.
-    pub fn adopt(path: &Path, listener: OwnedFd, locked: OwnedFd) -> io::Result<Self> {
-        let absolute = std::path::absolute(path)?;
-        let lock = Place::of(lock_path(&absolute))?;
-        let socket = Place::of(absolute)?;
-        let locked = File::from(locked);
-        sign(&locked)?;
-        Ok(Self { listener: listener.into(), socket, lock, locked, left_behind: false })
-    }
-
-    /// What another process needs for [`Self::adopt`]: the listening socket and the lock.
-    #[must_use]
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.listener.as_fd(), self.locked.as_fd()]
-    }
-
-    /// Closes it here and leaves the files in place for whoever has adopted it.
-    pub fn leave_behind(mut self) {
-        self.left_behind = true;
+        Ok(Self { listener, socket, lock, _locked: locked })
     }
 
     /// Where it is: absolute.
@@ -157,10 +132,8 @@ impl AsFd for HeldSocket {
 
 impl Drop for HeldSocket {
     fn drop(&mut self) {
-        if !self.left_behind {
-            self.socket.remove();
-            self.lock.remove(); // last, and still locked: nobody else can hold the path before both are gone
-        }
+        self.socket.remove();
+        self.lock.remove(); // last, and still locked: nobody else can hold the path before both are gone
     }
 }
 
@@ -198,7 +171,7 @@ fn lock_beside(socket: &Path) -> io::Result<(File, Place)> {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let place = Place { path: path.clone(), device: meta.dev(), inode: meta.ino() };
+        let place = Place { path: path.clone(), file: FileId::from(&meta) };
         // Its last holder may have removed it between our open and our lock: then we have locked a file that nobody else finds.
         if place.is_still_there() {
             sign(&file)?;
@@ -224,9 +197,4 @@ fn bind_with_mode(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListen
     let socket = bound?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(OwnedFd::from(socket).into())
-}
-
-fn without_number(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().map_or_else(String::new, str::to_owned)
 }

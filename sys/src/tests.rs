@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::directory::Directory;
 use crate::fd::{pipe, read_some, sealed_memfd, set_nonblocking, wait_readable};
+use crate::file::FileId;
 use crate::identity::{Identity, own};
 use crate::signal::{Sig, name};
 use crate::socket::Access;
@@ -408,7 +409,7 @@ fn a_log_file_is_appended_to_and_opened_without_waiting() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("error.log");
     let (one, two) = (file::open(&path).unwrap(), file::open(&path).unwrap());
-    let is = |file: &OwnedFd| file::Identity::of(file.as_fd()).unwrap();
+    let is = |file: &OwnedFd| FileId::of(file.as_fd()).unwrap();
     assert_eq!(is(&one), is(&two));
     std::fs::File::from(one.try_clone().unwrap()).write_all(b"1\n").unwrap();
     std::fs::File::from(two).write_all(b"2\n").unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rustcorn_config::{Loaded, Problem, Problems, Settings};
+use rustcorn_sys::error::without_number;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
@@ -78,11 +79,7 @@ impl Reader<'_> {
         match fs::read(Path::new(path)) {
             // PEM is ASCII; what stands around it may be anything.
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) => {
-                let why = error.to_string();
-                let why = why.split(" (os error").next().unwrap_or_default();
-                self.note(key, &format!("cannot read {path}: {why}"))
-            }
+            Err(error) => self.note(key, &format!("cannot read {path}: {}", without_number(&error))),
         }
     }
 

@@ -183,7 +183,7 @@ impl Context {
     ///
     /// ```
     /// # use rustcorn_worker as rustcorn;
-    /// use opentelemetry::trace::{Span, Tracer};
+    /// use rustcorn::opentelemetry::trace::{Span, Tracer};
     ///
     /// async fn charge(ctx: &rustcorn::Context) {
     ///     let mut span = ctx.tracer().start("charge");
@@ -200,8 +200,10 @@ impl Context {
     ///
     /// ```
     /// # use rustcorn_worker as rustcorn;
+    /// use rustcorn::opentelemetry::KeyValue;
+    ///
     /// fn count(ctx: &rustcorn::Context) {
-    ///     ctx.meter().u64_counter("orders").build().add(1, &[]);
+    ///     ctx.meter().u64_counter("orders").build().add(1, &[KeyValue::new("kind", "book")]);
     /// }
     /// ```
     #[must_use]

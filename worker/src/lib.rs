@@ -90,6 +90,8 @@ pub use error::{Error, Mistake};
 pub use events::tracing_layer;
 pub use handoff::{Handoff, HandoffError};
 pub use hooks::{Farewell, Hooks, WorkerExit};
+/// The telemetry API, in the version that [`Context::tracer`] and [`Context::meter`] speak.
+pub use opentelemetry;
 /// What [`Context::tracer`] gives.
 pub use opentelemetry_sdk::trace::SdkTracer as Tracer;
 pub use secure::Tls;

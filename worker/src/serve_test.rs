@@ -1,15 +1,11 @@
 //! An application under test: served in the test's own process, on a port of its own, by the code that serves it in a worker.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::channel;
 use std::task::{Context as TaskContext, Poll};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -24,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tower_service::Service;
+
+use self::thread::Thread;
 
 use crate::Body as RequestBody;
 use crate::accept::{Acceptors, Listener};
@@ -42,7 +40,9 @@ use crate::wishes::{Wish, Wishes};
 /// How a text that is no file is called in messages.
 const NAME: &str = "app.toml";
 
-/// What its thread gets to end, once nothing is waited for any more.
+/// What its thread gets to end, once nothing is waited for any more: more than a busy machine needs.
+const SLACK: Duration = Duration::from_secs(5);
+/// The same in a test that is failing anyway.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// Serves what `make` builds, in this process, for a test: on a thread and a free port of its own, with what a worker does to
@@ -145,10 +145,11 @@ where
         }
     };
     let thread = std::thread::Builder::new().name(format!("serve_test {address}")).spawn(serve);
-    let thread = thread.map_err(Error::system("start a thread"))?;
+    let handle = thread.map_err(Error::system("start a thread"))?;
     // Whoever does not wait for it leaves behind a thread that ends when the application is built.
     told.await.unwrap_or_else(|_| Err(Error::Panicked { message: "took its thread along".to_owned() }))?;
-    Ok(TestServer { address, board, wishes, end: Some(end), thread: Some(thread), gone: Mutex::new(gone), grace })
+    let thread = Some(Thread::new(address, handle, gone));
+    Ok(TestServer { address, board, wishes, end, thread, grace })
 }
 
 /// Orders to the server of a test. That nobody can give any more is one, too.
@@ -166,7 +167,8 @@ impl Wishes for Sent {
 /// An application that is served for a test, by [`serve_test`].
 ///
 /// [`Self::stop`] drains it. Dropped, it is drained, too, which blocks for as long as its requests and background tasks take; but
-/// if the test is failing, it is ended. One that keeps its thread busy without end is left behind then, so that the test still ends.
+/// if the test is failing, it is ended. One that blocks its thread is left behind when its time is over, so that the test still ends;
+/// a line on standard error says so.
 ///
 /// ```
 /// # use rustcorn_worker as rustcorn;
@@ -189,10 +191,9 @@ pub struct TestServer {
     address: SocketAddr,
     board: Board,
     wishes: mpsc::UnboundedSender<Wish>,
-    end: Option<oneshot::Receiver<Ended>>,
-    thread: Option<JoinHandle<()>>,
-    /// Says when the thread is about to end, by being closed.
-    gone: Mutex<Receiver<Infallible>>,
+    end: oneshot::Receiver<Ended>,
+    /// None once it was waited for.
+    thread: Option<Thread>,
     /// `graceful_timeout`
     grace: Duration,
 }
@@ -260,39 +261,33 @@ impl TestServer {
         let _ = self.wishes.send(Wish::Orphaned); // the quickest of the drains; no receiver: it has ended
     }
 
-    /// Drains it, and waits until its requests and background tasks are done, or `graceful_timeout` is over.
+    /// Drains it, and waits until its requests and background tasks are done, or `graceful_timeout` is over. An application that
+    /// blocks its thread is not waited for much longer: that end is not clean, and a line on standard error says why.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn stop(mut self) -> TestEnd {
         self.drain();
-        let how = match self.end.take() {
-            Some(end) => end.await.ok(),
-            None => None,
-        };
-        let clean = how == Some(Ended::Drained) && self.join();
+        let (thread, patience) = (self.thread.take(), self.grace.saturating_add(SLACK));
+        // Not by the time of tokio, which a test may have stopped.
+        let wait = tokio::task::spawn_blocking(move || thread.is_none_or(|thread| thread.ends_within(patience)));
+        let ended = wait.await.unwrap_or(false);
+        let clean = ended && self.end.try_recv() == Ok(Ended::Drained);
         TestEnd { counts: self.counts(), clean }
-    }
-
-    /// Waits for the thread; whether its end is a good one.
-    fn join(&mut self) -> bool {
-        self.thread.take().is_none_or(|thread| thread.join().is_ok())
     }
 }
 
 impl Drop for TestServer {
     fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
         let patience = if std::thread::panicking() {
             let _ = self.wishes.send(Wish::Quit); // no receiver: it has ended
             LEAST
         } else {
             self.drain();
-            self.grace.saturating_add(LEAST)
+            self.grace.saturating_add(SLACK)
         };
-        let gone = self.gone.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if gone.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            // Where nobody can be told, the test's own failure still tells.
-            let _ = writeln!(std::io::stderr(), "serve_test {}: its thread is blocked, and left behind", self.address);
-            return;
-        }
-        self.join();
+        thread.ends_within(patience);
     }
 }
 
@@ -375,6 +370,8 @@ impl TestCounts {
         self.0.log[3]
     }
 }
+
+mod thread;
 
 #[cfg(test)]
 mod tests;

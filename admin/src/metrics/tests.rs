@@ -142,6 +142,31 @@ fn the_numbers_are_those_of_the_scoreboard() {
 }
 
 #[test]
+fn nobody_claims_to_know_what_foreign_programs_serve() {
+    let world = World::new();
+    let deputies = [0, 1].map(|slot| world.foreign(slot));
+    deputies.iter().for_each(|deputy| deputy.set_state(State::Ready));
+    let samples = parse(&text(&world.snapshot(), now()));
+    assert_eq!(samples["rustcorn_workers{state=\"ready\"}"], 2.0);
+    assert!(samples["rustcorn_worker_resident_memory_bytes{slot=\"1\"}"] > 100_000.0);
+    assert!(samples.contains_key("rustcorn_log_messages_total{level=\"error\"}"), "the master's own are known");
+    let about_requests = |sample: &&String| {
+        let name = sample.split('{').next().expect("a name");
+        ["request", "response", "connection", "busy", "handshake", "spans"].iter().any(|word| name.contains(word))
+    };
+    assert_eq!(samples.keys().find(about_requests), None);
+
+    let worker = world.worker(2);
+    worker.set_state(State::Ready);
+    worker.connection_opened();
+    let samples = parse(&text(&world.snapshot(), now()));
+    assert_eq!(samples["rustcorn_requests_total"], 0.0, "there is one who would know");
+    assert_eq!(samples["rustcorn_connections_spread_ratio"], 1.0, "among those who count");
+    assert_eq!(samples["rustcorn_worker_connections{slot=\"2\"}"], 1.0);
+    assert!(!samples.contains_key("rustcorn_worker_connections{slot=\"0\"}"));
+}
+
+#[test]
 fn buckets_are_cumulative_and_no_counter_goes_back_when_workers_do() {
     let world = World::new();
     let mut last = Samples::new();

@@ -164,11 +164,12 @@ function tiles(s) {
   const tile = (label, value, unit = '', tone = null) =>
     el('div', {class: tone}, el('span', {}, label), el('strong', {}, value, unit ? el('small', {}, ` ${unit}`) : null));
   const quantile = (label, value) => tile(label, ...time(value));
-  fill('tiles',
+  document.body.classList.toggle('unseen', !some(requests)); // foreign programs: nobody knows
+  fill('tiles', !some(requests) ? [] : [
     tile('Requests', rate(requests.per_second), '/s'),
     tile('Errors (5xx)', rate(requests.errors_per_second), '/s', requests.errors_per_second > 0 ? 'bad' : null),
     quantile('Median', recent.duration.p50), quantile('p99', recent.duration.p99),
-    tile('In flight', whole(requests.in_flight)), tile('Connections', whole(s.connections.open)),
+    tile('In flight', whole(requests.in_flight)), tile('Connections', whole(s.connections.open))],
     some(s.backlog) ? tile('Backlog', whole(s.backlog), '', s.backlog > 0 ? 'warn' : null) : [],
     tile('Workers ready', whole(workers.ready), `of ${workers.target}`, workers.ready < workers.target ? 'warn' : null));
 }
@@ -180,8 +181,8 @@ function facts(s) {
   $('phase').textContent = s.phase === 'running' ? (s.ready ? 'ready' : 'not ready') : s.phase;
   $('phase').className = `pill ${s.phase !== 'running' ? 'busy' : s.ready ? 'good' : 'bad'}`;
   $('readiness').textContent = s.ready ? '' : s.readiness;
-  fill('facts', fact('up', age(s.master.uptime)), fact('generation', s.generation), fact('requests', whole(s.requests.total)),
-    fact('sent', bytes(s.requests.response_bytes)), fact('master', s.master.pid), fact('rustcorn', s.version));
+  fill('facts', fact('up', age(s.master.uptime)), fact('generation', s.generation), fact('requests', whole(s.requests?.total)),
+    fact('sent', bytes(s.requests?.response_bytes)), fact('master', s.master.pid), fact('rustcorn', s.version));
 }
 
 function quantiles(s) {
@@ -219,7 +220,7 @@ function workers(s) {
     const meter = el('span', {class: 'meter'}, el('i'));
     meter.firstChild.style.width = `${slot.in_flight / most * 100}%`;
     return [slot.slot, el('span', {class: `pill ${TONES[slot.state]}`}, slot.state), some(slot.pid) ? slot.pid : '–',
-      slot.generation || '–', age(slot.age), [whole(slot.in_flight), meter], whole(slot.connections), whole(slot.requests),
+      slot.generation || '–', age(slot.age), some(slot.in_flight) ? [whole(slot.in_flight), meter] : '–', whole(slot.connections), whole(slot.requests),
       bytes(slot.resident_memory), some(slot.heartbeat_age) ? `${digits(slot.heartbeat_age)} s` : '–', doing(slot)];
   });
   const {booting, ready, draining, busy} = s.workers;

@@ -115,3 +115,24 @@ fn the_document_holds_what_scripts_rely_on() {
     assert!(value["duration"]["p99"].as_f64().is_some_and(|p99| (p99 - 0.003).abs() < 0.0001));
     assert_eq!(value["backlog"], serde_json::Value::Null);
 }
+
+#[test]
+fn what_foreign_programs_serve_is_null_and_not_zero() {
+    let world = World::new();
+    let site = site(&world);
+    world.foreign(0).set_state(State::Ready);
+    let document = || serde_json::from_str::<serde_json::Value>(&get(&site, "/status").1).expect("JSON");
+    let value = document();
+    for (part, of) in [("requests", &value), ("connections", &value), ("busy", &value["workers"])] {
+        assert_eq!(of.get(part), Some(&serde_json::Value::Null), "{part}");
+    }
+    for part in ["requests", "in_flight", "connections", "aborted", "heartbeat_age"] {
+        assert_eq!(value["slots"][0].get(part), Some(&serde_json::Value::Null), "{part}");
+    }
+    assert_eq!((&value["workers"]["ready"], &value["slots"][0]["state"]), (&1.into(), &"ready".into()));
+
+    world.worker(1).set_state(State::Ready);
+    let value = document();
+    assert_eq!((&value["requests"]["total"], &value["slots"][1]["requests"]), (&0.into(), &0.into()));
+    assert_eq!(value["slots"][0]["requests"], serde_json::Value::Null);
+}

@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use rustcorn_config::{App, Problem, Problems};
 use rustcorn_sys::beneath::Root;
+use rustcorn_sys::error::without_number;
 use serde::Deserialize;
 use tower_http::services::fs::{DefaultServeDirFallback, ServeDir, ServeFileSystemResponseBody as Body};
 use tower_service::Service;
@@ -116,8 +117,7 @@ pub(super) fn service(app: &App) -> Result<Files, BoxError> {
 }
 
 fn cannot_open(app: &App, key: &str, path: &Path, error: &std::io::Error) -> Problems {
-    let text = error.to_string();
-    let why = text.split(" (os error").next().unwrap_or(&text);
+    let why = without_number(error);
     let seen_from = if key == "root" { "the working directory" } else { "root" };
     let text = format!("cannot open {}: {why}; the path is seen from {seen_from}", path.display());
     let problem: Problem = app.problem(key, &text);

@@ -202,7 +202,7 @@ impl Receiver {
 }
 
 /// A port of 127.0.0.1 that is ours, whether somebody listens there or not.
-fn reserve() -> (SocketAddr, Socket) {
+pub(crate) fn reserve() -> (SocketAddr, Socket) {
     let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     port.set_reuse_address(true).unwrap(); // as std does for those that listen
     port.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

@@ -4,14 +4,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, shared};
 
 #[derive(Default)]
 struct Log {
@@ -30,14 +29,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the built-in `hello` with these settings and variables, and waits until all workers serve.
     pub(crate) fn start(workers: usize, settings: &str, variables: &[(&str, &str)]) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let folder =
-            std::env::temp_dir().join(format!("rustcorn-otlp-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
-        std::fs::create_dir(&folder).unwrap();
+        let folder = shared::folder("otlp");
         let file = folder.join("app.toml");
         let text = format!("bind = '127.0.0.1:0'\nworkers = {workers}\n{settings}\n[app]\nhandler = 'hello'\n");
         std::fs::write(&file, text).unwrap();
-        hear_hang_ups();
+        shared::hear_hang_ups();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rustcorn"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("RUSTCORN_"))
         {
@@ -178,15 +174,4 @@ impl Client {
             self.buffer.extend_from_slice(&bytes[..read]);
         }
     }
-}
-
-/// Under nohup(1) every server would start with SIGHUP ignored, and keep it so. A signal that this process handles has its default
-/// action again in the programs that it starts (execve(2)).
-fn hear_hang_ups() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let _inside = runtime.enter();
-        drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).expect("SIGHUP can be handled"));
-    });
 }

@@ -5,16 +5,35 @@
 //! axum-service [OPTIONS] APP.TOML      rustcorn
 //! ```
 
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
+use axum::body::Body;
 use axum::extract::Path;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream;
 use serde::Serialize;
 
 fn router() -> Router {
-    Router::new().route("/", get(async || "Hello World!")).route("/users/{id}", get(user))
+    Router::new()
+        .route("/", get(async || "Hello World!"))
+        .route("/users/{id}", get(user))
+        .route("/big", get(big))
+        .route("/upload", post(upload))
+}
+
+/// 16 MiB, in no buffer at any time.
+async fn big() -> Body {
+    static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+    Body::from_stream(stream::iter((0..256).map(|_| Ok::<_, Infallible>(Bytes::from_static(&PIECE)))))
+}
+
+/// Reads the whole body, and so waits for it.
+async fn upload(body: Bytes) -> String {
+    body.len().to_string()
 }
 
 #[derive(Serialize)]

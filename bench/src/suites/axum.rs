@@ -3,6 +3,8 @@
 //! On one CPU: one thread against one worker, with wrk on the other CPU. On two: two threads against two workers, with wrk beside
 //! them, so that the rate is what the machine gives to both; the CPU time of a request is the server's alone.
 
+use std::path::PathBuf;
+
 use crate::Result;
 use crate::load::warm_up;
 use crate::options::cargo_build;
@@ -26,9 +28,7 @@ struct Turn {
 }
 
 pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
-    cargo_build(&["-p", "rustcorn-bench-axum"])?; // by itself, with its own features
-    let this = std::env::current_exe()?;
-    let binary = this.parent().ok_or("this program has no directory")?.join("axum-service");
+    let binary = service()?;
     let contenders = [
         Contender { name: "axum::serve".to_owned(), kind: Kind::AxumServe { binary: binary.clone() } },
         Contender { name: "rustcorn".to_owned(), kind: Kind::AxumUnderRustcorn { binary } },
@@ -77,6 +77,13 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
         bench.options.rounds, bench.options.seconds
     );
     Ok(())
+}
+
+/// Builds the service, by itself, with its own features.
+pub(super) fn service() -> Result<PathBuf> {
+    cargo_build(&["-p", "rustcorn-bench-axum"])?;
+    let this = std::env::current_exe()?;
+    Ok(this.parent().ok_or("this program has no directory")?.join("axum-service"))
 }
 
 fn turn(contender: &Contender, cpus: usize, seconds: u32) -> Result<Turn> {

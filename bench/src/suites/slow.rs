@@ -1,7 +1,7 @@
 //! `slow`: a good client, alone and beside masses of others that are idle, slow to ask, slow to send or slow to take their answers; and
 //! what one of those costs in memory.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::Result;
 use crate::load::{Client, warm_up};
 use crate::procfs::Memory;
 use crate::server::{Contender, Files, Kind, Server};
-use crate::suites::{Bench, in_turn, pause};
+use crate::suites::{Bench, axum, in_turn, pause};
 use crate::table::{Table, figure, median, range};
 
 const WORKERS: usize = 2;
@@ -48,15 +48,10 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     let root = Files::new()?;
     root.write("index.html", "Hello World!")?;
     root.write("big", &"x".repeat(16 << 20))?;
-    let files = |contender: Contender| {
-        let root = root.path().to_owned();
-        let kind = match contender.kind {
-            Kind::Rustcorn { binary, .. } => Kind::RustcornFiles { binary, root },
-            _ => Kind::NginxFiles { root },
-        };
-        Contender { kind, ..contender }
-    };
-    let contenders: Vec<Contender> = bench.supervised().map(files).collect();
+    let rustcorn = Kind::AxumUnderRustcorn { binary: axum::service()? };
+    let nginx = Kind::NginxFiles { root: root.path().to_owned() };
+    let mut contenders = vec![Contender { name: "rustcorn".to_owned(), kind: rustcorn }];
+    contenders.extend(bench.nginx().map(|contender| Contender { kind: nginx, ..contender }));
     let rounds = (0..bench.options.rounds)
         .map(|first| in_turn(&contenders, first, |contender| turn(contender, bench.options.seconds)))
         .collect::<Result<Vec<_>>>()?;
@@ -88,8 +83,8 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     }
     println!(
         "{table}\nMedians of {} rounds of twice {} s; {WORKERS} workers; one client, one request after the other. Beside it: {IDLE} idle \
-         connections, {SLOW_HEADS} with half a head, {SLOW_BODIES} with a body that does not come, {SLOW_READERS} that \
-         read nothing of 16 MiB. Files, by `static` and nginx. Memory: anonymous pages of the workers, over the number of connections.",
+         connections, {SLOW_HEADS} with half a head, {SLOW_BODIES} with a body that is waited for and does not come, {SLOW_READERS} that \
+         read nothing of 16 MiB. The axum service under rustcorn; nginx with files, and an upstream for the bodies. Memory: anonymous pages of the workers, over the number of connections.",
         bench.options.rounds, bench.options.seconds
     );
     Ok(())
@@ -128,7 +123,7 @@ fn slow(port: u16) -> Result<Vec<TcpStream>> {
         std::io::Result::Ok(stream)
     };
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ";
-    let body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc";
+    let body = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc";
     let mut slow = Vec::with_capacity(ALL - IDLE);
     for _ in 0..SLOW_HEADS {
         slow.push(begin(head)?);
@@ -140,6 +135,13 @@ fn slow(port: u16) -> Result<Vec<TcpStream>> {
         slow.push(begin(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")?);
     }
     pause(SETTLE); // until the kernel's buffers are full
+    for (number, stream) in slow.iter().enumerate() {
+        stream.set_nonblocking(true)?;
+        let is_silent = matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        if is_silent != (number < SLOW_HEADS + SLOW_BODIES) {
+            return Err(format!("slow client {number} was answered, or not, at the wrong time").into());
+        }
+    }
     Ok(slow)
 }
 

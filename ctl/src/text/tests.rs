@@ -26,6 +26,26 @@ fn workers_stand_in_columns() {
     );
 }
 
+/// Foreign programs.
+#[test]
+fn what_nobody_knows_is_no_zero() {
+    let worker = json!({"slot": 0, "pid": 100, "generation": 1, "state": "ready", "due": false, "age": 1.0, "heartbeat_age": null,
+                        "requests": null, "in_flight": null, "connections": null, "rss": 3_300_000, "polling": []});
+    assert_eq!(
+        told("show workers", json!({"workers": [worker]})),
+        "SLOT  PID  GEN  STATE  AGE  REQUESTS  IN FLIGHT  CONNS   RSS  HEARTBEAT  POLLING\n\
+         0     100    1  ready   1s         -          -      -  3.1M          -\n"
+    );
+    let stats = json!({
+        "version": "0.1.0", "name": "shop", "pid": 1, "uptime": 1.0, "phase": "running", "generation": 1,
+        "workers": {"target": 1, "ready": 1, "booting": 0, "draining": 0}, "requests": null, "connections": null,
+        "responses": {}, "restarts": {"killed": 1}, "recycles": {}, "reloads": {"ok": 0, "failed": 0},
+    });
+    let text = told("show stats", stats);
+    let expected = "requests     - (nobody sees what foreign programs serve)\nresponses    -\nconnections  -\nrestarts     killed 1\n";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn what_was_done_is_a_sentence() {
     assert_eq!(told("worker add", json!({"previous": 2, "target": 3})), "3 workers instead of 2\n");

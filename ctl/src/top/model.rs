@@ -18,9 +18,10 @@ pub(crate) struct Sample {
 pub(crate) struct Picture {
     /// Between the two looks.
     pub(crate) interval: f64,
-    pub(crate) requests_per_second: f64,
+    /// None, as the next, where nobody counts.
+    pub(crate) requests_per_second: Option<f64>,
     /// Answers with 5xx.
-    pub(crate) errors_per_second: f64,
+    pub(crate) errors_per_second: Option<f64>,
     /// Of the requests in between; none if there were none.
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
@@ -30,7 +31,7 @@ pub(crate) struct Picture {
 
 #[derive(Clone, Serialize, Debug)]
 pub(crate) struct Row {
-    pub(crate) requests_per_second: f64,
+    pub(crate) requests_per_second: Option<f64>,
     #[serde(flatten)]
     pub(crate) worker: Worker,
 }
@@ -43,13 +44,18 @@ impl Picture {
         let rate =
             |before: u64, now: u64| if interval > 0.0 { now.saturating_sub(before) as f64 / interval } else { 0.0 };
         let errors = |stats: &Stats| stats.responses.get("5xx").copied().unwrap_or(0);
-        let done: BTreeMap<_, u64> =
-            before.workers.workers.iter().map(|worker| ((worker.slot, worker.pid), worker.requests)).collect();
+        let done: BTreeMap<_, u64> = before
+            .workers
+            .workers
+            .iter()
+            .filter_map(|worker| Some(((worker.slot, worker.pid), worker.requests?)))
+            .collect();
+        let total = before.stats.requests.map_or(0, |requests| requests.total);
         let recent = if same { now.durations.since(&before.durations) } else { Durations::default() };
         Self {
             interval,
-            requests_per_second: rate(before.stats.requests.total, now.stats.requests.total),
-            errors_per_second: rate(errors(&before.stats), errors(&now.stats)),
+            requests_per_second: now.stats.requests.map(|now| rate(total, now.total)),
+            errors_per_second: now.stats.requests.map(|_| rate(errors(&before.stats), errors(&now.stats))),
             p50: recent.quantile(0.5),
             p99: recent.quantile(0.99),
             workers: now
@@ -58,7 +64,7 @@ impl Picture {
                 .into_iter()
                 .map(|worker| {
                     let before = done.get(&(worker.slot, worker.pid)).copied().unwrap_or(0);
-                    Row { requests_per_second: rate(before, worker.requests), worker }
+                    Row { requests_per_second: worker.requests.map(|now| rate(before, now)), worker }
                 })
                 .collect(),
             stats: now.stats,

@@ -56,14 +56,15 @@ fn key(code: KeyCode) -> KeyEvent {
 #[test]
 fn the_rates_are_of_the_time_between_the_looks() {
     let picture = picture();
-    assert_eq!((picture.interval, picture.requests_per_second, picture.errors_per_second), (2.0, 12_345.0, 1.5));
+    let rates = (picture.requests_per_second, picture.errors_per_second);
+    assert_eq!((picture.interval, rates), (2.0, (Some(12_345.0), Some(1.5))));
     assert_eq!((picture.p50, picture.p99), (Some(0.0002), Some(0.005)));
-    assert_eq!(picture.workers[0].requests_per_second, 6000.0);
+    assert_eq!(picture.workers[0].requests_per_second, Some(6000.0));
 
     let other_master =
         Sample { stats: data::Stats { pid: 1, ..stats(5.0, 9, 0) }, ..look_at(5.0, 9, 0, [9, 9, 9], vec![(1, 9)]) };
     let picture = Picture::of(&look_at(100.0, 1000, 0, [1, 1, 1], vec![]), other_master);
-    assert_eq!((picture.requests_per_second, picture.p50), (0.0, None), "nothing to compare with");
+    assert_eq!((picture.requests_per_second, picture.p50), (Some(0.0), None), "nothing to compare with");
 }
 
 #[test]
@@ -89,6 +90,26 @@ fn it_fits_on_a_small_terminal() {
     for (width, height) in [(1, 1), (10, 3), (80, 8)] {
         drawn(&state, width, height); // whatever is left of it
     }
+}
+
+/// Foreign programs.
+#[test]
+fn what_nobody_knows_is_no_zero() {
+    let unseen = data::Stats { requests: None, connections: None, responses: [].into(), ..stats(9.0, 0, 0) };
+    let unseen_worker = data::Worker { requests: None, in_flight: None, connections: None, ..worker(0, "ready", 0) };
+    let workers = Workers { workers: vec![unseen_worker] };
+    let look = Sample { stats: unseen, workers, durations: Durations::default() };
+    let state = State { picture: Some(Picture::of(&look.clone(), look)), ..State::default() };
+    let lines = drawn(&state, 80, 24);
+    let expected = [
+        "requests -/s   p50 -   p99 -   5xx -/s",
+        "         - in flight   - connections   nobody sees what foreign programs serve",
+        "so far   - served   3 restarts   0 recycled   reloads 1 ok 0 failed",
+        "",
+        "SLOT     PID  GEN STATE         AGE   REQ/S FLIGHT  CONNS     RSS BUSY WITH",
+        "   0    5000    2 ready       1m01s       -      -      -    3.2M",
+    ];
+    assert_eq!(lines[2..8], expected, "{lines:#?}");
 }
 
 #[test]

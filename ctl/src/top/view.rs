@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
-use rustcorn_control::Command;
+use rustcorn_control::{Command, data};
 
 use super::model::{Picture, Row};
 use super::state::State;
@@ -68,8 +68,16 @@ fn header(frame: &mut Frame<'_>, area: Rect, picture: &Picture, is_old: bool) {
     let enough = if workers.ready >= workers.target { Style::new() } else { Style::new().fg(Color::Yellow) };
     let restarts: u64 = stats.restarts.values().sum();
     let recycles: u64 = stats.recycles.values().sum();
-    let latency = |took_: Option<f64>| took_.map_or_else(|| "-".to_owned(), took);
-    let errors = if picture.errors_per_second > 0.0 { BOLD.fg(Color::Red) } else { Style::new() };
+    let latency = |took_: Option<f64>| took_.map_or_else(none, took);
+    let load = match (stats.requests, stats.connections) {
+        (Some(requests), Some(connections)) => {
+            let data::ConnectionCounts { open, spread, .. } = connections;
+            format!("         {} in flight   {open} connections   spread {spread:.2}", requests.in_flight)
+        }
+        _ => "         - in flight   - connections   nobody sees what foreign programs serve".to_owned(),
+    };
+    let served = stats.requests.map_or_else(none, |requests| short(requests.total));
+    let errors = if picture.errors_per_second > Some(0.0) { BOLD.fg(Color::Red) } else { Style::new() };
     let lines = vec![
         Line::from(vec![
             Span::styled(stats.name.clone(), BOLD),
@@ -88,15 +96,10 @@ fn header(frame: &mut Frame<'_>, area: Rect, picture: &Picture, is_old: bool) {
             Span::raw(format!("   p50 {}   p99 {}   ", latency(picture.p50), latency(picture.p99))),
             Span::styled(format!("5xx {}/s", rate(picture.errors_per_second)), errors),
         ]),
+        Line::from(load),
         Line::from(format!(
-            "         {} in flight   {} connections   spread {:.2}",
-            stats.requests.in_flight, stats.connections.open, stats.connections.spread
-        )),
-        Line::from(format!(
-            "so far   {} served   {restarts} restarts   {recycles} recycled   reloads {} ok {} failed",
-            short(stats.requests.total),
-            reloads.ok,
-            reloads.failed
+            "so far   {served} served   {restarts} restarts   {recycles} recycled   reloads {} ok {} failed",
+            reloads.ok, reloads.failed
         )),
     ];
     frame.render_widget(Paragraph::new(lines), area);
@@ -123,7 +126,7 @@ fn row(row: &Row) -> TableRow<'static> {
     // The time first: where the path is cut, that is still there.
     let busy = worker.polling.iter().map(|one| format!("{:.1}s {}", one.seconds, printable(&one.request)));
     let busy = busy.collect::<Vec<_>>().join(", ");
-    let none = || "-".to_owned();
+    let count = |count: Option<u64>| count.map_or_else(none, |count| count.to_string());
     let cells = [
         Cell::from(format!("{:>4}", worker.slot)),
         Cell::from(format!("{:>7}", worker.pid.map_or_else(none, |pid| pid.to_string()))),
@@ -131,17 +134,25 @@ fn row(row: &Row) -> TableRow<'static> {
         Cell::from(worker_state(worker)).style(Style::new().fg(colour)),
         Cell::from(format!("{:>6}", age(worker.age))),
         Cell::from(format!("{:>7}", rate(row.requests_per_second))),
-        Cell::from(format!("{:>6}", worker.in_flight)),
-        Cell::from(format!("{:>6}", worker.connections)),
+        Cell::from(format!("{:>6}", count(worker.in_flight))),
+        Cell::from(format!("{:>6}", count(worker.connections))),
         Cell::from(format!("{:>7}", worker.rss.map_or_else(none, size))),
         Cell::from(busy),
     ];
     TableRow::new(cells)
 }
 
+fn none() -> String {
+    "-".to_owned()
+}
+
 /// Whole numbers, but for a trickle.
-fn rate(rate: f64) -> String {
-    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { short(rate.round() as u64) }
+fn rate(rate: Option<f64>) -> String {
+    match rate {
+        None => none(),
+        Some(rate) if rate > 0.0 && rate < 10.0 => format!("{rate:.1}"),
+        Some(rate) => short(rate.round() as u64),
+    }
 }
 
 /// At most six characters.

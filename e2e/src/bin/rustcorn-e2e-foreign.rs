@@ -60,14 +60,14 @@ async fn main() -> ExitCode {
 }
 
 /// Serves one connection. After TERM its next answer is the last; hyper's own way would close one on which a request may be under
-/// way, so an idle one gets a second for that.
+/// way, so an idle one gets time for that: more than a client that asks without pause ever needs, however busy the machine.
 async fn serve(stream: TcpStream, mut stopped: watch::Receiver<bool>) {
     let told = stopped.clone();
     let service = service_fn(move |request| answer(request, *told.borrow()));
     let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     let end = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        pause().await;
+        pause(Duration::from_secs(10)).await;
     };
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -77,8 +77,8 @@ async fn serve(stream: TcpStream, mut stopped: watch::Receiver<bool>) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "time itself is what is wanted")]
-async fn pause() {
-    tokio::time::sleep(Duration::from_secs(1)).await;
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// As in sd_listen_fds(3).
@@ -100,7 +100,7 @@ async fn answer(request: Request<Incoming>, last: bool) -> Result<Response<Full<
         "/pid" => std::process::id().to_string(),
         "/env" => env::vars().map(|(name, value)| format!("{name}={value}\n")).collect(),
         "/slow" => {
-            pause().await;
+            pause(Duration::from_secs(1)).await;
             "done".to_owned()
         }
         _ => "Hello World!".to_owned(),

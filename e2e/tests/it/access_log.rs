@@ -54,8 +54,9 @@ fn wait_for_all(server: &Server, there: &Path, gone: &Path) {
 #[test]
 fn each_request_leaves_one_line_whoever_answers_it() {
     let setup =
-        Setup::testapp().set(FORMAT).set("workers = 1\nrequest_timeout = 0.2\nforwarded_allow_ips = \"127.0.0.1\"");
-    let (server, file) = started(setup.set("http2_cleartext = \"prior-knowledge\"").expect("asked to panic"));
+        Setup::testapp().set(FORMAT).set("workers = 1\nrequest_timeout = 2\nforwarded_allow_ips = \"127.0.0.1\"");
+    let (server, file) =
+        started(setup.set("http2_cleartext = \"prior-knowledge\"").app("slow_ms = 60000").expect("asked to panic"));
     let mut conn = server.connect();
     let mut said = Vec::new();
     let mut ask = |method: &str, path: &str, head: &str, body: &str| {
@@ -238,7 +239,7 @@ fn a_worker_of_many_threads_writes_each_line_once() {
 
 #[test]
 fn usr1_reaches_workers_of_an_older_generation_and_one_that_asks() {
-    let setup = Setup::testapp().set("workers = 1\ngraceful_timeout = 60").app("slow_ms = 3000");
+    let setup = Setup::testapp().set("workers = 1\ngraceful_timeout = 60").app("slow_ms = 8000");
     let (mut server, file) = started(setup);
     let mut slow = server.connect();
     slow.send("GET", "/slow", "", "").expect("sent");

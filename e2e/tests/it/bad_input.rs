@@ -24,7 +24,8 @@ fn refused(setup: &Setup, code: i32, words: &str) {
 fn refused_with(setup: &Setup, args: &[&str], code: i32, words: &str) {
     let begin = Instant::now();
     let output = setup.run_with(args);
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    // gunicorn tries an address that is taken five times, a second apart.
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
     assert_eq!((output.status.code(), said(&output).as_str()), (Some(code), words));
 }
 

@@ -1,7 +1,5 @@
 //! A first start that fails says why and ends at once; it does not try for ever.
 
-use std::time::Duration;
-
 use crate::harness::{PATIENCE, Setup, eventually};
 
 /// The server ends with this code, and its log has these lines.
@@ -11,7 +9,7 @@ fn fails(setup: Setup, code: i32, lines: &[&str]) {
         .iter()
         .fold(setup, |setup, line| setup.expect(line));
     let mut server = setup.launch();
-    assert_eq!(server.wait_for_exit(Duration::from_secs(5)), code);
+    assert_eq!(server.wait_for_exit(PATIENCE), code);
     server.wait_for_silence(PATIENCE);
     for line in lines {
         assert!(server.log.find(0, line).is_some(), "no {line:?}");
@@ -64,7 +62,7 @@ fn a_program_that_cannot_be_executed_stops_the_first_start_with_3() {
 
 #[test]
 fn a_slow_boot_is_waited_for() {
-    let server = Setup::testapp().app("boot_ms = 700").launch();
+    let server = Setup::testapp().app("boot_ms = 2500").launch();
     server.log.wait(0, "Booting worker", 2, PATIENCE);
     assert_eq!(server.log.count("Worker ready"), 0);
     // Meanwhile the kernel queues connections: the sockets are there from the beginning.

@@ -94,25 +94,25 @@ fn a_websocket_that_stays_is_cut_at_graceful_timeout() {
 
 #[test]
 fn an_old_connection_ends_with_its_next_response() {
-    let server = Setup::hello().set("max_connection_age = 0.5").start();
+    let server = Setup::hello().set("max_connection_age = 2").start();
     let mut conn = server.connect();
     let mut requests = 0;
     eventually("the response that says so", PATIENCE, || {
         requests += 1;
         conn.get("/").expect("answered").closes().then_some(())
     });
-    assert!(requests > 10, "{requests}");
+    assert!(requests > 1, "{requests}");
     conn.wait_for_close().expect("in order");
 
     let mut idle = server.connect();
     assert!(!idle.get("/").expect("answered").closes());
-    crate::harness::never("an idle one is left alone", std::time::Duration::from_millis(1500), || false);
+    crate::harness::never("an idle one is left alone", std::time::Duration::from_secs(3), || false);
     assert!(idle.get("/").expect("answered").closes());
 }
 
 #[test]
 fn an_old_http2_connection_ends_in_order() {
-    let setup = Setup::testapp().set("max_connection_age = 0.5\nhttp2_cleartext = \"prior-knowledge\"");
+    let setup = Setup::testapp().set("max_connection_age = 2\nhttp2_cleartext = \"prior-knowledge\"");
     let server = setup.start();
     run(async {
         let mut conn = Http2::open(server.address(), None).await.expect("connected");
@@ -120,7 +120,7 @@ fn an_old_http2_connection_ends_in_order() {
         while conn.get("/pid").await != Outcome::NotSent {
             requests += 1;
         }
-        assert!(requests > 10, "{requests}");
+        assert!(requests > 1, "{requests}");
         conn.ended().await.expect("in order");
     });
 }

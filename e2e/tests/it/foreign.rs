@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::harness::binaries::{foreign, testapp};
 use crate::harness::client::Failure;
 use crate::harness::{Conn, Load, PATIENCE, Server, Setup, Sig, eventually, get, proc};
@@ -58,6 +60,36 @@ fn it_is_brought_back_and_counted_as_ready() {
     assert!(metrics.contains("rustcorn_worker_restarts_total{cause=\"killed\"} 1\n"), "{metrics}");
 }
 
+/// Nobody sees what they serve, and nobody says that it is nothing.
+#[test]
+fn what_it_serves_is_unknown_and_not_zero() {
+    let server = setup("", "exec").set("control_socket = \"ctl\"\nadmin_bind = \"127.0.0.1:0\"").start();
+    for _ in 0..5 {
+        assert_eq!(server.get("/").expect("answered").status, 200);
+    }
+    let workers = server.ctl_data("show workers");
+    let workers = workers["workers"].as_array().expect("a list");
+    assert_eq!(workers.len(), 2);
+    for worker in workers {
+        for part in ["requests", "in_flight", "connections", "heartbeat_age"] {
+            assert_eq!(worker.get(part), Some(&Value::Null), "{part}: {worker}");
+        }
+        assert!(worker["state"] == "ready" && worker["rss"].as_u64() > Some(100_000), "{worker}");
+    }
+    let table = server.ctl("show workers").ok();
+    let row: Vec<&str> = table.lines().nth(1).expect("a worker").split_whitespace().collect();
+    assert_eq!((row[3], &row[5..8], row[9]), ("ready", &["-", "-", "-"][..], "-"), "{table}");
+    assert!(server.ctl("show stats").ok().contains("nobody sees what foreign programs serve"));
+    let line = server.wait_for_line("Admin listening at: http://");
+    let admin: std::net::SocketAddr =
+        line.split("http://").nth(1).and_then(|address| address.parse().ok()).expect("an address");
+    let status: Value = serde_json::from_str(&get(admin, "/status").expect("answered").body).expect("JSON");
+    assert_eq!((&status["requests"], &status["slots"][0]["requests"]), (&Value::Null, &Value::Null), "{status}");
+    let metrics = get(admin, "/metrics").expect("answered").body;
+    assert!(metrics.contains("rustcorn_workers{state=\"ready\"} 2\n"), "{metrics}");
+    assert!(!metrics.contains("rustcorn_requests") && !metrics.contains("rustcorn_worker_connections{"), "{metrics}");
+}
+
 #[test]
 fn reloads_under_load_fail_no_request() {
     for (argument, ready) in [("notify", "notify"), ("", "exec")] {
@@ -68,6 +100,28 @@ fn reloads_under_load_fail_no_request() {
             assert!(server.reload().contains("Reloaded: generation"));
         }
         eventually("the old ones are gone", PATIENCE, || server.workers().is_disjoint(&before).then_some(()));
+        let tally = load.stop();
+        assert_eq!((tally.failed(), tally.statuses.keys().collect::<Vec<_>>()), (0, vec![&200]), "{tally:?}");
+    }
+}
+
+#[test]
+fn upgrades_under_load_fail_no_request() {
+    for (argument, ready) in [("notify", "notify"), ("", "exec")] {
+        let mut server = setup(argument, ready).set("upgrade = \"manual\"").start();
+        let load = Load::start(server.address(), "/pid", 2);
+        for _ in 0..2 {
+            let (old, mark) = (ready_workers(&server), server.log.mark());
+            server.signal(Sig::SIGUSR2);
+            let heir = server.wait_for_heir(mark);
+            assert_eq!(server.workers().len(), 3, "the old ones and the heir: nobody was told to leave");
+            server.signal(Sig::SIGTERM);
+            server.follow(heir);
+            server.log.wait(mark, "Master has been promoted.", 1, PATIENCE);
+            assert!(ready_workers(&server).is_disjoint(&old));
+            let answered = load.answered();
+            eventually("the load goes on", PATIENCE, || (load.answered() > answered + 50).then_some(()));
+        }
         let tally = load.stop();
         assert_eq!((tally.failed(), tally.statuses.keys().collect::<Vec<_>>()), (0, vec![&200]), "{tally:?}");
     }
@@ -173,8 +227,7 @@ fn a_program_of_another_release_says_so() {
     let setup =
         Setup::hello().without("handler").app("command = [\"./service\"]").expect("failed to boot").expect("Reason: ");
     setup.dir.replace("service", script.as_bytes());
-    let mut server =
-        setup.expect("exited with code 3").expect("hands over with version").expect("Shutting down").launch();
+    let mut server = setup.expect("exited with code 3").expect("Shutting down").launch();
     assert_eq!(server.wait_for_exit(PATIENCE), 3);
     let said = "the master hands over with version 99, this program understands version 1: build both with the same rustcorn release";
     assert!(server.log.count(said) > 0, "{:?}", server.log.since(0));

@@ -10,7 +10,7 @@ use crate::harness::{PATIENCE, Server, Setup};
 const CORPUS: &str = include_str!("../../data/http1.txt");
 
 fn setup() -> Setup {
-    Setup::testapp().set("header_timeout = 1\nbody_timeout = 1\nkeepalive = 60").app("slow_ms = 100")
+    Setup::testapp().set("header_timeout = 2\nbody_timeout = 2\nkeepalive = 60").app("slow_ms = 100")
 }
 
 /// Sends the case in `pieces`, and judges the answers. What is wrong, if anything.

@@ -1,7 +1,7 @@
 //! The layers of a connection, together: PROXY protocol, TLS, HTTP/1 and HTTP/2, and the rules for requests over all of them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -87,7 +87,7 @@ fn http2_without_tls_is_for_those_who_are_believed() {
 fn a_bad_proxy_header_ends_a_connection_before_tls() {
     let sink = Sink::start();
     let set = format!(
-        "proxy_protocol = \"v1\"\nheader_timeout = 0.5\nstatsd_host = \"{}\"\nstatsd_interval = 0.05",
+        "proxy_protocol = \"v1\"\nheader_timeout = 2\nstatsd_host = \"{}\"\nstatsd_interval = 0.05",
         sink.address
     );
     let (ca, setup) = secure(Setup::testapp().set(&set));
@@ -98,7 +98,8 @@ fn a_bad_proxy_header_ends_a_connection_before_tls() {
     sink.wait(PATIENCE, |sums| sums.counter("rustcorn.requests.refused.proxy") == 1);
     let mut half = server.connect();
     half.send_raw("PROXY TCP4 ").expect("sent");
-    assert!(half.receive(false).is_err(), "it has the time of a head");
+    let end = half.receive(false).map(|response| response.status);
+    assert!(matches!(end, Err(Failure::Eof | Failure::Reset)), "it has the time of a head: {end:?}");
     assert!(open(&server, V1, &client).is_ok());
 }
 
@@ -150,7 +151,7 @@ fn rules_and_limits_hold_for_http2_too() {
 
 #[test]
 fn a_request_of_http2_that_takes_too_long_ends_alone() {
-    let server = clear(Setup::testapp().set("request_timeout = 0.5\nworkers = 1").app("slow_ms = 300")).start();
+    let server = clear(Setup::testapp().set("request_timeout = 3\nworkers = 1").app("slow_ms = 300")).start();
     run(async {
         let conn = Http2::open(server.address(), None).await.expect("connected");
         let (mut late, mut slow, mut other) = (conn.sender(), conn.sender(), conn.sender());
@@ -158,18 +159,18 @@ fn a_request_of_http2_that_takes_too_long_ends_alone() {
         let (late, slow) =
             futures_util::future::join(late.send("POST", "/until-drain", "body"), slow.get_with("/slow", &[])).await;
         assert_eq!(late, Outcome::Answered(504, String::new()));
-        assert!((400..3000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() >= Duration::from_millis(2900), "{:?}", begin.elapsed());
         assert!(matches!(slow, Outcome::Answered(200, _)), "{slow:?}");
         assert!(matches!(other.get_with("/stream", &[]).await, Outcome::Answered(200, _)), "the connection goes on");
     });
     server.wait_for_journal("cancel", 1);
     let line = server.wait_for_line("Request timeout: ");
-    assert!(line.contains("[WARNING] Request timeout: POST /until-drain had no response after 0."), "{line}");
+    assert!(line.contains("[WARNING] Request timeout: POST /until-drain had no response after "), "{line}");
 }
 
 #[test]
 fn a_reader_over_tls_who_takes_nothing_is_cut_and_a_slow_one_is_not() {
-    let (ca, setup) = secure(Setup::testapp().set("write_timeout = 0.5\nworkers = 1"));
+    let (ca, setup) = secure(Setup::testapp().set("write_timeout = 2\nworkers = 1"));
     let server = setup.start();
     let client = ca.client(None, &["http/1.1"]);
     let mut conn = open(&server, b"", &client).expect("accepted");

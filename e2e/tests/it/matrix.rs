@@ -1,8 +1,6 @@
 //! Every signal to the master in every state of it: {idle, serving, reloading, draining, upgrading} × {TERM, INT, QUIT, HUP, TTIN,
 //! TTOU, USR1, USR2, WINCH}. What a request in flight sees is part of the effect.
 
-use std::time::Duration;
-
 use crate::harness::{Conn, PATIENCE, Server, Setup, Sig, eventually, proc};
 
 const SIGNALS: [Sig; 9] = [
@@ -17,9 +15,7 @@ const SIGNALS: [Sig; 9] = [
     Sig::SIGWINCH,
 ];
 /// Longer than the effect of a signal takes, which comes while the state lasts.
-const STATE_LASTS: &str = "500";
-/// A quick stop does not wait for that.
-const QUICK: Duration = Duration::from_secs(5);
+const STATE_LASTS: &str = "1500";
 
 /// Two workers, without a terminal (setsid), which would make WINCH harmless.
 fn server(app: &str) -> Server {
@@ -71,10 +67,10 @@ impl Case {
         assert_eq!(self.server.wait_for_exit(PATIENCE), 0, "{}", self.sig);
     }
 
-    /// Exit code 0 at once, and the request was dropped.
+    /// Exit code 0 without waiting for graceful_timeout, and the request was dropped.
     #[track_caller]
     fn stops_quickly(mut self) {
-        assert_eq!(self.server.wait_for_exit(QUICK), 0, "{}", self.sig);
+        assert_eq!(self.server.wait_for_exit(PATIENCE), 0, "{}", self.sig);
         if let Some(conn) = &mut self.slow {
             assert!(conn.receive(false).is_err(), "{}: nobody waited", self.sig);
         }

@@ -1,7 +1,8 @@
 //! A crate outside of the workspace, with the documented interface and nothing else: it builds, passes its own tests, and what it
 //! makes of each part of that interface is seen from outside.
 
-use std::path::Path;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::harness::binaries::workspace;
@@ -17,11 +18,47 @@ fn built() {
         copy(&workspace().join("e2e/data/outside"), dir.path());
         let manifest = std::fs::read_to_string(dir.path().join("Cargo.toml.in")).expect("it is there");
         dir.write("Cargo.toml", &manifest.replace("{{facade}}", &facade()));
+        dir.write("examples.md", &examples());
         lock(dir.path());
         cargo(dir.path(), &["test", "--no-run"]);
         cargo(dir.path(), &["build"]);
         cargo(dir.path(), &["test"]);
     });
+}
+
+/// All examples of the documentation: they compile and hold outside, too, where `rustcorn` is all there is of us.
+fn examples() -> String {
+    let mut files = Vec::new();
+    for part in ["app/src", "worker/src"] {
+        sources(&workspace().join(part), &mut files);
+    }
+    let mut examples = String::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("it can be read");
+        let docs = text.lines().filter_map(|line| line.trim().strip_prefix("///").or(line.trim().strip_prefix("//!")));
+        let mut fence = None; // that the line is below of
+        for line in docs.map(|line| line.strip_prefix(' ').unwrap_or(line)) {
+            let is_fence = line.starts_with("```");
+            let kind = fence.or(is_fence.then_some(line));
+            if kind.is_some_and(|kind| kind != "```text") && line != "# use rustcorn_worker as rustcorn;" {
+                writeln!(examples, "{line}").expect("a string takes all");
+            }
+            fence = if is_fence && fence.is_some() { None } else { kind };
+        }
+    }
+    let count = examples.lines().filter(|line| line.starts_with("```")).count() / 2;
+    assert!(count > 30, "{count} examples were found");
+    examples
+}
+
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it can be read").path()) {
+        if entry.is_dir() {
+            sources(&entry, files);
+        } else {
+            files.push(entry);
+        }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -73,7 +110,7 @@ fn its_service_runs_with_hooks_tasks_and_a_reload_that_it_can_refuse() {
 
 #[test]
 fn its_worker_that_hangs_is_told_to_its_hook() {
-    let server = service().set("timeout = 1\nworkers = 1").expect("WORKER TIMEOUT").expect("was sent SIGABRT").start();
+    let server = service().set("timeout = 2\nworkers = 1").expect("WORKER TIMEOUT").expect("was sent SIGABRT").start();
     let mut hung = server.connect();
     hung.send("GET", "/hang", "", "").expect("sent");
     server.wait_for_line("worker_hang: 0 [\"GET /hang\"] true");

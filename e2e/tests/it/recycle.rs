@@ -25,11 +25,11 @@ fn max_requests_under_load_fails_no_request_and_never_lowers_the_number_of_ready
         let answer = get(admin, "/readyz").expect("the admin process answers");
         assert_eq!(answer.status, 200, "{}", answer.body);
         looks += 1;
-        (server.log.count("Autorestarting worker") >= wanted).then_some(())
+        (server.log.count("Autorestarting worker") >= wanted && looks > 10).then_some(())
     });
     let tally = load.stop();
     assert_eq!((tally.failed(), tally.statuses.keys().collect::<Vec<_>>()), (0, vec![&200]), "{tally:?}");
-    assert!(tally.answered() >= 100 * wanted as u64 / 2 && looks > 10, "{tally:?}, {looks} looks");
+    assert!(tally.answered() >= 100 * wanted as u64 / 2, "{tally:?}");
     let metrics = get(admin, "/metrics").expect("answered").body;
     let counted =
         |name: &str| metrics.lines().any(|line| line.strip_prefix(name).is_some_and(|count| count.trim() != "0"));
@@ -52,7 +52,7 @@ fn a_worker_is_replaced_after_exactly_max_requests() {
 
 #[test]
 fn a_request_in_flight_outlives_the_recycling_of_its_worker() {
-    let server = Setup::testapp().set("workers = 1\nmax_requests = 1").app("slow_ms = 1500").start();
+    let server = Setup::testapp().set("workers = 1\nmax_requests = 1").app("slow_ms = 4000").start();
     let mut slow = server.connect();
     slow.send("GET", "/slow", "", "").expect("sent");
     let pid = server.wait_for_journal("start", 1)[0];
@@ -66,7 +66,7 @@ fn a_request_in_flight_outlives_the_recycling_of_its_worker() {
 /// It would serve on, and be killed with its requests at the end of graceful_timeout.
 #[test]
 fn a_worker_that_missed_the_order_to_leave_while_it_loaded_leaves_once_it_is_ready() {
-    let server = Setup::testapp().set("workers = 1").app("boot_ms = 1000\ndeaf_boot = true").start();
+    let server = Setup::testapp().set("workers = 1").app("boot_ms = 3000\ndeaf_boot = true").start();
     let mark = server.log.mark();
     server.signal(Sig::SIGTTIN);
     server.log.wait(mark, "the application is being loaded", 1, PATIENCE);

@@ -73,7 +73,7 @@ fn reloads_and_deaths_at_the_same_time_end_in_order() {
 
 #[test]
 fn connections_that_stay_idle_are_closed_in_order_before_graceful_timeout() {
-    let server = Setup::hello().set("graceful_timeout = 1\nworkers = 1").start();
+    let server = Setup::hello().set("graceful_timeout = 3\nworkers = 1").start();
     let old = server.settled(1);
     let mut idle = server.connect();
     assert!(!idle.get("/").expect("answered").closes());
@@ -238,7 +238,7 @@ fn a_reload_whose_worker_dies_while_it_boots_changes_nothing() {
 #[test]
 fn a_reload_whose_worker_never_gets_ready_changes_nothing() {
     let setup =
-        Setup::testapp().set("boot_timeout = 0.5").expect("Reload failed").expect("not ready within boot_timeout");
+        Setup::testapp().set("boot_timeout = 3").expect("Reload failed").expect("not ready within boot_timeout");
     let mut server = setup.start();
     let spoil = |server: &mut Server| server.write_text(&format!("{}hang_boot = true\n", server.text()));
     refused(&mut server, spoil, "the new worker failed to boot: it was not ready within boot_timeout");

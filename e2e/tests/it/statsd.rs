@@ -86,12 +86,14 @@ fn what_was_counted_before_a_reload_is_told_once_and_to_the_old_server() {
 
 #[test]
 fn a_statsd_server_that_is_not_there_yet_gets_everything_later() {
-    // A port of an address of its own, which no other test uses: it stays free.
-    let free = std::net::UdpSocket::bind("127.0.0.3:0").and_then(|socket| socket.local_addr());
-    let address = free.expect("loopback has free ports");
+    // Nobody else can have the port, and from anyone but its peer this socket takes nothing.
+    let held = std::net::UdpSocket::bind("127.0.0.3:0").expect("loopback has free ports");
+    held.connect("127.0.0.3:9").expect("nothing is sent");
+    let address = held.local_addr().expect("it is bound");
     let server = Setup::hello().set(&format!("statsd_host = \"{address}\"\nstatsd_interval = 0.05")).start();
     let tally = Load::with_limit(server.address(), "/", 1, 50).finish();
     server.wait_for_line(&format!("[WARNING] Cannot send metrics to {address}"));
+    drop(held);
     let late = Sink::at(address);
     let sums = late.wait(PATIENCE, |sums| sums.counter("gunicorn.requests") >= tally.answered());
     assert_eq!(sums.counter("gunicorn.requests"), 100);

@@ -133,21 +133,24 @@ fn clients_without_tls_are_told_and_counted_and_the_log_has_one_line_for_many() 
 
 #[test]
 fn a_handshake_has_its_time_and_no_more() {
-    let (ca, setup) = secure(Setup::testapp().set("workers = 1\ntls_handshake_timeout = 0.3\nheader_timeout = 2"));
+    let (_, setup) = secure(Setup::testapp().set("workers = 1\ntls_handshake_timeout = 0.3"));
     let server = setup.start();
     for beginning in ["", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0"] {
+        let begin = Instant::now();
         let mut conn = server.connect();
         conn.send_raw(beginning).expect("sent");
-        let begin = Instant::now();
-        assert!(conn.receive(false).is_err());
-        assert!((250..1900).contains(&begin.elapsed().as_millis()), "{beginning:?} {:?}", begin.elapsed());
+        let end = conn.receive(false).map(|response| response.status); // long before header_timeout, 30 s
+        assert!(matches!(end, Err(Failure::Eof | Failure::Reset)), "{beginning:?} {end:?}");
+        assert!(begin.elapsed() >= Duration::from_millis(250), "{beginning:?} {:?}", begin.elapsed());
     }
     server.wait_for_line("not done within tls_handshake_timeout");
     // What comes after it has the time of a head.
-    let silent = Session::open(server.address(), &http1(&ca)).expect("accepted").into_conn();
+    let (ca, setup) = secure(Setup::testapp().set("workers = 1\ntls_handshake_timeout = 2\nheader_timeout = 4"));
+    let server = setup.start();
     let begin = Instant::now();
+    let silent = Session::open(server.address(), &http1(&ca)).expect("accepted").into_conn();
     silent.wait_for_close().expect("in order");
-    assert!(begin.elapsed() > Duration::from_millis(1500), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() > Duration::from_millis(3500), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn a_reload_turns_tls_on_and_off() {
 
 #[test]
 fn a_stop_waits_for_no_handshake_and_finishes_requests() {
-    let (ca, setup) = secure(Setup::testapp().set("tls_handshake_timeout = 3600").app("slow_ms = 500"));
+    let (ca, setup) = secure(Setup::testapp().set("tls_handshake_timeout = 3600").app("slow_ms = 2000"));
     let mut server = setup.start();
     let mut half = server.connect();
     half.send_raw("\u{16}\u{3}\u{1}").expect("sent");

@@ -73,7 +73,7 @@ fn idle_connections_outlive_the_handover_until_they_were_told() {
 #[test]
 fn a_bad_new_program_leaves_the_old_untouched_and_says_why() {
     let expected = "Upgrade failed";
-    let server = Setup::testapp().installed("app").set("boot_timeout = 1").expect(expected).start();
+    let server = Setup::testapp().installed("app").set("boot_timeout = 3").expect(expected).start();
     let before = server.settled(2);
     let new_program = |text: &str, reason: &str| {
         script(&server, "app", text);

@@ -219,6 +219,6 @@ fn how_long_orphans_of_a_killed_master_stay() {
             never("they leave", Duration::from_millis(500), || server.processes().is_empty());
             server.wait_for_silence(PATIENCE); // timeout / 2
         }
-        Rustcorn => server.wait_for_silence(Duration::from_secs(2)),
+        Rustcorn => server.wait_for_silence(Duration::from_secs(5)),
     }
 }

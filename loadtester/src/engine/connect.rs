@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::engine::failure::{Failure, text};
+use crate::engine::failure::Failure;
 use crate::problem::Problem;
+use crate::problem::without_number;
 use crate::scenario::{Host, Scenario, Version};
 use crate::stats::ErrorKind;
 
@@ -65,8 +66,10 @@ impl Connector {
         let stream = TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await;
         let stream = stream.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => failed("the server closed the connection in the handshake".to_owned()),
-            _ if strange(&error) => failed(format!("{}; trust it with cacert, or anybody with insecure", text(&error))),
-            _ => failed(text(&error)),
+            _ if strange(&error) => {
+                failed(format!("{}; trust it with cacert, or anybody with insecure", without_number(&error)))
+            }
+            _ => failed(without_number(&error)),
         })?;
         let wanted = config.alpn_protocols.first().map(Vec::as_slice);
         if wanted == Some(b"h2") && stream.get_ref().1.alpn_protocol() != wanted {
@@ -106,8 +109,10 @@ impl Connector {
             return Ok(addresses);
         }
         let dns = |why: String| Failure::new(ErrorKind::Dns, format!("cannot find {}: {why}", host.name));
-        let found: Vec<SocketAddr> =
-            tokio::net::lookup_host((&*host.name, host.port)).await.map_err(|error| dns(text(&error)))?.collect();
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((&*host.name, host.port))
+            .await
+            .map_err(|error| dns(without_number(&error)))?
+            .collect();
         if found.is_empty() {
             return Err(dns("it has no address".to_owned()));
         }

@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind as Io};
 
+use crate::problem::without_number;
 use crate::stats::ErrorKind;
 
 /// Why there is no answer.
@@ -31,7 +32,7 @@ impl Failure {
                 ErrorKind::Connect,
                 format!("no connection to {authority}: this machine has no free port left; keep connections alive"),
             ),
-            _ => Self::new(ErrorKind::Connect, format!("no connection to {authority}: {}", text(error))),
+            _ => Self::new(ErrorKind::Connect, format!("no connection to {authority}: {}", without_number(error))),
         }
     }
 
@@ -42,14 +43,8 @@ impl Failure {
                 Self::new(ErrorKind::Reset, "connection reset before the end of the answer")
             }
             Io::UnexpectedEof => Self::new(ErrorKind::Incomplete, "connection closed before the end of the answer"),
-            Io::InvalidData => Self::new(ErrorKind::Tls, format!("TLS: {}", text(error))),
-            _ => Self::new(ErrorKind::Reset, format!("connection lost: {}", text(error))),
+            Io::InvalidData => Self::new(ErrorKind::Tls, format!("TLS: {}", without_number(error))),
+            _ => Self::new(ErrorKind::Reset, format!("connection lost: {}", without_number(error))),
         }
     }
-}
-
-/// Without the number of the error.
-pub(crate) fn text(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::connection::plain;
 use super::worker::{self, Options};
 use super::{health, locustfile};
 use crate::cli::{Failure, OK, raise_limits};
+use crate::problem::without_number;
 use crate::scenario::{Host, Scenario};
 
 /// Of a locust master.
@@ -91,7 +91,7 @@ pub(crate) fn locustfile(matches: &ArgMatches) -> Result<u8, Failure> {
     let path: &PathBuf = matches.get_one("scenario").expect("clap demands it");
     let text = locustfile_of(path).map_err(Failure::usage)?;
     let written = std::io::stdout().lock().write_all(text.as_bytes());
-    written.map_err(|error| Failure::run(format!("cannot write the locustfile: {}", plain(&error))))?;
+    written.map_err(|error| Failure::run(format!("cannot write the locustfile: {}", without_number(&error))))?;
     Ok(OK)
 }
 

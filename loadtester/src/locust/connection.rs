@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::notice::Loss;
 use super::zmtp::{self, Event, Peer, Role};
+use crate::problem::without_number;
 
 /// For a TCP connection, and for the master's part of the handshake.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ impl Connection {
     pub(crate) async fn dial(host: &str, port: u16, identity: &str) -> Result<Self, Loss> {
         let unreachable = |why: String| Loss::Unreachable(format!("{host}:{port}: {why}"));
         let stream = match timeout(DIAL_TIMEOUT, TcpStream::connect((host, port))).await {
-            Ok(connected) => connected.map_err(|error| unreachable(plain(&error)))?,
+            Ok(connected) => connected.map_err(|error| unreachable(without_number(&error)))?,
             Err(_) => return Err(unreachable(format!("no answer within {} s", DIAL_TIMEOUT.as_secs()))),
         };
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
@@ -133,11 +134,5 @@ fn again(error: io::Error) -> Result<(), Loss> {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn broken(error: io::Error) -> Loss {
-    Loss::Broken(plain(&error))
-}
-
-/// The system's words without its number.
-pub(super) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
+    Loss::Broken(without_number(&error))
 }

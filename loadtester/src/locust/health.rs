@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use super::connection::plain;
+use crate::problem::without_number;
 
 /// Opens the socket, so that an address that is taken ends the worker before it joins anything.
 pub(super) fn bind(address: SocketAddr) -> Result<StdListener, String> {
@@ -20,7 +20,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<StdListener, String> {
         Ok(listener)
     });
     listener.map_err(|error| {
-        format!("cannot listen on {address} for --health-bind: {}; choose another address", plain(&error))
+        format!("cannot listen on {address} for --health-bind: {}; choose another address", without_number(&error))
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::problem::{Problem, Problems, did_you_mean};
+use crate::problem::{Problem, Problems, did_you_mean, without_number};
 use crate::scenario::value::parse_duration;
 
 /// A file's name, as messages show it, and its text.
@@ -21,8 +21,7 @@ impl Source {
     pub(crate) fn read(path: &Path) -> Result<Self, Problems> {
         let name = path.display().to_string();
         let text = std::fs::read(path).map_err(|error| {
-            let text = error.to_string();
-            let why = text.split(" (os error").next().unwrap_or(&text).to_owned();
+            let why = without_number(&error);
             Problem::general(format!(
                 "cannot read {name}: {why}; name a scenario file, or a URL that starts with http://"
             ))

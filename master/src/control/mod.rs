@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use rustcorn_control::{Command, HELP, Reply, Request, data};
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::Interest;
 use rustcorn_sys::held_socket::{HeldSocket, Peer};
 use rustcorn_sys::signal::Sig;
@@ -124,7 +125,7 @@ impl Control {
                 Ok(None) => return,
                 Err(error) => {
                     self.pause = Some(now + RECOVERY);
-                    let error = crate::listeners::without_number(&error);
+                    let error = without_number(&error);
                     Notice::SystemTrouble { what: "accept at the control socket".to_owned(), error }.say();
                     return;
                 }

@@ -57,6 +57,7 @@ impl Scene<'_> {
     fn worker(&self, seen: &Seen, seat: Option<&Seat>) -> data::Worker {
         let since = |at| self.now.since(at).as_secs_f64();
         let vitals = seat.map(|seat| seat.vitals);
+        let counted = vitals.is_none_or(|vitals| vitals.counted);
         let polling = if seat.is_some() { self.board.polled(seen.id.slot.0) } else { Vec::new() };
         data::Worker {
             slot: seen.id.slot.0,
@@ -66,9 +67,9 @@ impl Scene<'_> {
             due: seen.due,
             age: seat.map_or(0.0, |seat| since(seat.since)),
             heartbeat_age: vitals.and_then(|vitals| vitals.beat).map(since),
-            requests: seat.map_or(0, |seat| seat.counts.requests),
-            in_flight: vitals.map_or(0, |vitals| vitals.in_flight),
-            connections: vitals.map_or(0, |vitals| vitals.connections),
+            requests: counted.then(|| seat.map_or(0, |seat| seat.counts.requests)),
+            in_flight: counted.then(|| vitals.map_or(0, |vitals| vitals.in_flight)),
+            connections: counted.then(|| vitals.map_or(0, |vitals| vitals.connections)),
             rss: seen.pid.and_then(resident),
             polling: polling
                 .into_iter()
@@ -83,11 +84,15 @@ impl Scene<'_> {
         let (ready, booting) = (count("ready"), count("booting"));
         let mut responses: BTreeMap<String, u64> =
             ["1xx", "2xx", "3xx", "4xx", "5xx", "other"].map(|class| (class.to_owned(), 0)).into();
-        for (status, count) in totals.statuses() {
+        let counted = self.snapshot.counted();
+        if !counted {
+            responses.clear();
+        }
+        for (status, count) in totals.statuses().filter(|_| counted) {
             let class = if status < 600 { format!("{}xx", status / 100) } else { "other".to_owned() };
             *responses.entry(class).or_default() += count;
         }
-        let ready_seats = seats.iter().filter(|seat| seat.vitals.state == State::Ready);
+        let ready_seats = seats.iter().filter(|seat| seat.vitals.counted && seat.vitals.state == State::Ready);
         data::Stats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: name.to_owned(),
@@ -101,17 +106,17 @@ impl Scene<'_> {
                 booting,
                 draining: self.seen.len() - ready - booting,
             },
-            requests: data::RequestCounts {
+            requests: counted.then(|| data::RequestCounts {
                 total: totals.requests,
                 aborted: totals.aborted,
                 in_flight: seats.iter().map(|seat| seat.vitals.in_flight).sum(),
                 response_bytes: totals.bytes,
-            },
-            connections: data::ConnectionCounts {
+            }),
+            connections: counted.then(|| data::ConnectionCounts {
                 open: seats.iter().map(|seat| seat.vitals.connections).sum(),
                 accepted: totals.accepted,
                 spread: spread(ready_seats.map(|seat| seat.vitals.connections)),
-            },
+            }),
             responses,
             restarts: Cause::ALL.iter().map(|cause| cause.name().to_owned()).zip(figures.restarts).collect(),
             recycles: Recycle::ALL.iter().map(|why| why.name().to_owned()).zip(figures.recycles).collect(),

@@ -4,9 +4,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
 
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::held_socket::HeldSocket;
-
-use crate::listeners::without_number;
 
 /// For those who come while the master is busy with something else.
 const BACKLOG: u32 = 64;

@@ -1,9 +1,10 @@
 //! Stories about files that change, with scripted time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::file::FileId;
 use rustcorn_sys::watch::Heard;
 
 use super::{Changes, PATIENCE, POLL, QUIET, Sight, Sights, Stamp};
@@ -11,7 +12,8 @@ use super::{Changes, PATIENCE, POLL, QUIET, Sight, Sights, Stamp};
 const MS: Duration = Duration::from_millis(1);
 
 fn there(version: u64) -> Sight {
-    Sight::There { stamp: Stamp { device: 1, inode: 1, size: version, mode: 0o755, modified: (0, 0) }, whole: true }
+    let file = FileId::at(Path::new("/")).expect("there is always one");
+    Sight::There { stamp: Stamp { file, size: version, mode: 0o755, modified: (0, 0) }, whole: true }
 }
 
 fn half(version: u64) -> Sight {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustcorn_config::Settings;
 use rustcorn_scoreboard::Board;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::for_reading;
 use rustcorn_sys::spawn::{Exit, Image, Kin};
 use rustcorn_sys::{Monotonic, Pid};
@@ -17,7 +18,6 @@ use super::oom::Oom;
 use super::process::{Gift, Handoff, Nursery, Process, Word};
 use crate::admin::{Action, Admin, Event};
 use crate::fleet::Fate;
-use crate::listeners::without_number;
 
 /// The policy and the process.
 #[derive(Debug, Default)]

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustcorn_config::ForeignReady;
-use rustcorn_scoreboard::{Board, State, Threads, Writer};
+use rustcorn_scoreboard::{Board, Deputy, State};
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::notify::{Listener, Told};
 use rustcorn_sys::procfs::resident;
 use rustcorn_sys::signal::{Sig, end_group};
@@ -18,7 +19,6 @@ use super::oom::Oom;
 use super::process::{Gift, Handoff, Nursery, Process, Word};
 use crate::fleet::{Event, WorkerId};
 use crate::lanes::{Occupant, Seat};
-use crate::listeners::without_number;
 use crate::notice::Notice;
 
 /// All workers that were spawned and not reaped.
@@ -50,8 +50,7 @@ impl Children {
         if resources.foreign == Some(ForeignReady::Notify) {
             env.push(c_string(format!("NOTIFY_SOCKET={}", self.reception()?.address()).as_bytes()));
         }
-        let deputy = || Writer::attach(board.fd().try_clone_to_owned()?, id.slot.0, Threads::One);
-        let deputy = resources.foreign.map(|_| deputy()).transpose()?;
+        let deputy = resources.foreign.map(|_| Deputy::attach(board.fd(), id.slot.0)).transpose()?;
         let gift = Gift {
             image: &resources.image,
             args: resources.args.as_deref().unwrap_or(&title),

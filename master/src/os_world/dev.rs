@@ -7,13 +7,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::error::without_number;
+use rustcorn_sys::file::FileId;
 use rustcorn_sys::watch::{Watch, folders_of};
 
 use super::OsWorld;
 use super::generation::Resources;
 use crate::dev::{Changes, Sight, Sights, Stamp};
 use crate::fleet::Event;
-use crate::listeners::without_number;
 use crate::notice::Notice;
 
 /// More directories than this below one of `dev_watch` are not looked into: somebody has named the root of the world.
@@ -168,8 +169,7 @@ fn walk(top: &Path, sights: &mut Sights, folders: &mut BTreeSet<PathBuf>) {
 fn sight(path: &Path, is_program: bool) -> Sight {
     let Ok(metadata) = fs::metadata(path) else { return Sight::Missing };
     let stamp = Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
+        file: FileId::from(&metadata),
         size: metadata.size(),
         mode: metadata.mode(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),

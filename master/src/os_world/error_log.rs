@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustcorn_config::{AccessLog, Loaded, Problem};
-use rustcorn_sys::log::file::{Identity, become_standard_error, open, open_nonblocking};
+use rustcorn_sys::error::without_number;
+use rustcorn_sys::file::FileId;
+use rustcorn_sys::log::file::{become_standard_error, open, open_nonblocking};
 use rustcorn_sys::passing;
 
 use super::generation::{Refusal, Resources};
 use super::{OsWorld, complain};
-use crate::listeners::without_number;
 use crate::notice::Notice;
 
 /// A file that lines of a generation go to.
@@ -53,7 +54,7 @@ impl LogFile {
 
     /// Whether lines would go elsewhere with the other one.
     pub(crate) fn differs(&self, other: &Self) -> bool {
-        let identity = |log: &Self| Identity::of(log.file.as_fd()).ok();
+        let identity = |log: &Self| FileId::of(log.file.as_fd()).ok();
         identity(self) != identity(other)
     }
 
@@ -109,7 +110,7 @@ impl AsFd for LogFile {
 pub(super) struct LogChannel {
     socket: OwnedFd,
     /// What it has, or will have.
-    given: Option<Identity>,
+    given: Option<FileId>,
     /// It has not said that it took the last one. A program that knows nothing of this never does.
     untaken: bool,
     /// Once it has, it shall be given the next.
@@ -120,7 +121,7 @@ impl LogChannel {
     /// The master's end, and the process's own. `log`: what the process starts with.
     pub(super) fn new(log: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd)> {
         let (socket, theirs) = passing::channel()?;
-        Ok((Self { socket, given: Identity::of(log).ok(), untaken: false, wanted: false }, theirs))
+        Ok((Self { socket, given: FileId::of(log).ok(), untaken: false, wanted: false }, theirs))
     }
 
     /// It says that it took what it was given.
@@ -155,7 +156,7 @@ impl LogChannel {
     pub(super) fn give(&mut self, log: BorrowedFd<'_>) -> io::Result<bool> {
         // One under way at most: whoever never takes any must not make the kernel keep them all.
         self.wanted = self.untaken;
-        let identity = Some(Identity::of(log)?);
+        let identity = Some(FileId::of(log)?);
         if self.untaken || self.given == identity {
             return Ok(!self.untaken);
         }
@@ -236,7 +237,7 @@ mod tests {
         assert!(channel.give(second.as_fd()).unwrap() && channel.untaken);
         assert!(!channel.give(third.as_fd()).unwrap() && !channel.is_due());
         let taken = passing::take(theirs.as_fd()).unwrap().unwrap();
-        assert_eq!(Identity::of(taken.as_fd()).unwrap(), Identity::of(second.as_fd()).unwrap());
+        assert_eq!(FileId::of(taken.as_fd()).unwrap(), FileId::of(second.as_fd()).unwrap());
         channel.taken();
         assert!(channel.is_due(), "there is a newer one");
         assert!(channel.give(third.as_fd()).unwrap() && !channel.is_due());

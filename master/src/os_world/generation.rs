@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustcorn_config::{App, ForeignReady, Invocation, Loaded, Problem, Problems, Settings, Shown};
 use rustcorn_sys::directory::Directory;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::held_socket::HeldSocket;
 use rustcorn_sys::identity::Identity;
@@ -27,7 +28,7 @@ use crate::heritage::{Endowment, HeritageError};
 use crate::hooks::Hooks;
 use crate::identity;
 use crate::lanes::Lanes;
-use crate::listeners::{BindError, Listener, Terms, bind_all, without_number};
+use crate::listeners::{BindError, Listener, Terms, bind_all};
 use crate::notice::Notice;
 use crate::pidfile::{Pidfile, PidfileError};
 

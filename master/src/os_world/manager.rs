@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::notify::Notifier;
 
 use crate::fleet::Status;
-use crate::listeners::without_number;
 use crate::notice::Notice;
 
 #[derive(Debug)]

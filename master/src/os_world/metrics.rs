@@ -7,7 +7,7 @@ use super::OsWorld;
 use super::generation::Resources;
 use crate::log_counts;
 use crate::notice::Notice;
-use crate::statsd::{Gauges, News, Statsd, Trouble};
+use crate::statsd::{Gauges, Load, News, Statsd, Trouble};
 
 /// The statsd server, and when it is told next.
 pub(super) struct Metrics {
@@ -46,6 +46,7 @@ impl OsWorld {
     fn news(&mut self) -> (News, Gauges) {
         self.board.publish_log(log_counts::lines());
         let now = self.board.snapshot().expect("nobody else folds");
+        let counted = now.counted();
         let (counts, figures) = std::mem::replace(&mut self.told, (now.totals, now.figures));
         let news = News {
             counts: self.told.0.since(&counts),
@@ -56,13 +57,16 @@ impl OsWorld {
         };
         let vitals = || now.seats.iter().map(|seat| &seat.vitals);
         let asked = self.in_force().filter(|resources| resources.settings.enable_backlog_metric);
+        let load = || Load {
+            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
+            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
+            connections: vitals().map(|vitals| vitals.connections).sum(),
+        };
         let gauges = Gauges {
             workers: self.children.active(),
             ready: vitals().filter(|vitals| vitals.state == State::Ready).count(),
-            busy: vitals().filter(|vitals| vitals.in_flight > 0).count(),
             target: now.figures.target,
-            in_flight: vitals().map(|vitals| vitals.in_flight).sum(),
-            connections: vitals().map(|vitals| vitals.connections).sum(),
+            load: counted.then(load),
             backlog: asked.and_then(Resources::backlog),
         };
         (news, gauges)

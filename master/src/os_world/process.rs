@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use rustcorn_scoreboard::{State, Writer};
+use rustcorn_scoreboard::{Deputy, State};
 use rustcorn_sys::daemon::Detached;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::{pipe, read_some, set_nonblocking};
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Attributes, Child, Command, Exit, Image, Kin, spawn};
@@ -15,7 +16,7 @@ use super::error_log::LogChannel;
 use super::generation::c_string;
 use crate::fleet::Fate;
 use crate::lanes::Seat;
-use crate::listeners::{Listener, without_number};
+use crate::listeners::Listener;
 
 /// A process with the pipe on which it tells how its boot ended.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Process {
     /// It has served as much as it shall.
     pub(super) spent: bool,
     /// Of a foreign one, which does not write to the scoreboard itself.
-    pub(super) deputy: Option<Writer>,
+    pub(super) deputy: Option<Deputy>,
     /// With `reuse_port`: its lane.
     pub(super) seat: Option<Seat>,
     /// It was sent a SIGKILL.

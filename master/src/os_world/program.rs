@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rustcorn_config::ForeignReady;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::spawn::Image;
-
-use crate::listeners::without_number;
 
 pub(super) const NO_PROC: &str = "cannot find this program's own file; mount /proc";
 

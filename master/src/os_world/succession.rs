@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use rustcorn_sys::Pid;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::fd::sealed_memfd;
 use rustcorn_sys::signal::Sig;
 use rustcorn_sys::spawn::{Attributes, Exit, Image, Kin};
@@ -17,7 +18,6 @@ use super::generation::c_string;
 use super::process::{Gift, Handoff, Process, Word, fate};
 use crate::fleet::{Event, Fate, Generation, Report};
 use crate::heritage::{Heritage, Parent, has_ended};
-use crate::listeners::without_number;
 
 /// The masters before and after this one.
 #[derive(Debug)]

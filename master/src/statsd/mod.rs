@@ -42,16 +42,23 @@ pub struct Gauges {
     pub workers: usize,
     /// Of them, those that serve.
     pub ready: usize,
-    /// Of them, those with a request in flight.
-    pub busy: usize,
     /// Ready workers wanted.
     pub target: u64,
+    /// What they have to do; `None`: nobody counts that.
+    pub load: Option<Load>,
+    /// Connections that wait to be accepted, as `gunicorn.backlog`; `None`: not to be told, or unknown.
+    pub backlog: Option<u64>,
+}
+
+/// What workers have to do at this moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Workers with a request in flight.
+    pub busy: usize,
     /// Requests without an answer yet.
     pub in_flight: u64,
     /// Open connections.
     pub connections: u64,
-    /// Connections that wait to be accepted, as `gunicorn.backlog`; `None`: not to be told, or unknown.
-    pub backlog: Option<u64>,
 }
 
 /// What happened since the last report.
@@ -101,6 +108,8 @@ pub struct Statsd {
     unsent: News,
     destination: Destination,
     interval: Duration,
+    /// The last gauges said what there is to do.
+    told_load: bool,
     error: Option<String>,
     reported: Option<Monotonic>,
 }
@@ -125,6 +134,7 @@ impl Statsd {
             destination,
             interval: settings.statsd_interval,
             error: None,
+            told_load: false,
             reported: None,
         })
     }
@@ -255,16 +265,23 @@ impl Statsd {
         }
     }
 
-    fn gauge(&self, gauges: &Gauges) {
-        let Gauges { workers, ready, busy, target, in_flight, connections, backlog } = *gauges;
-        for (name, value) in [
+    fn gauge(&mut self, gauges: &Gauges) {
+        let Gauges { workers, ready, target, load, backlog } = *gauges;
+        let of_workers = [
             ("gunicorn.workers", workers as u64),
             ("rustcorn.workers.ready", ready as u64),
-            ("rustcorn.workers.busy", busy as u64),
             ("rustcorn.workers.target", target),
-            ("rustcorn.requests.in_flight", in_flight),
-            ("rustcorn.connections.open", connections),
-        ] {
+        ];
+        // Aggregators hold the last value of a gauge: once nobody counts any more, that must not go on.
+        let told = mem::replace(&mut self.told_load, load.is_some());
+        let of_load = load.or_else(|| told.then(Load::default)).map(|Load { busy, in_flight, connections }| {
+            [
+                ("rustcorn.workers.busy", busy as u64),
+                ("rustcorn.requests.in_flight", in_flight),
+                ("rustcorn.connections.open", connections),
+            ]
+        });
+        for (name, value) in of_workers.into_iter().chain(of_load.into_iter().flatten()) {
             self.client.gauge_with_tags(name, value).send();
         }
         if let Some(backlog) = backlog {

@@ -11,8 +11,13 @@ use server::{Server, drain_udp, drain_unix};
 
 mod server;
 
-const GAUGES: Gauges =
-    Gauges { workers: 3, ready: 2, busy: 1, target: 4, in_flight: 5, connections: 6, backlog: Some(7) };
+const GAUGES: Gauges = Gauges {
+    workers: 3,
+    ready: 2,
+    target: 4,
+    load: Some(Load { busy: 1, in_flight: 5, connections: 6 }),
+    backlog: Some(7),
+};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn statsd(host: StatsdHost, prefix: &str, tags: &str) -> Statsd {
@@ -109,8 +114,8 @@ fn names_types_and_forms_are_those_of_gunicorn_where_it_has_them() {
             "a.rustcorn.reloads.failed:5|c|#env:test,zone",
             "a.gunicorn.workers:3|g|#env:test,zone",
             "a.rustcorn.workers.ready:2|g|#env:test,zone",
-            "a.rustcorn.workers.busy:1|g|#env:test,zone",
             "a.rustcorn.workers.target:4|g|#env:test,zone",
+            "a.rustcorn.workers.busy:1|g|#env:test,zone",
             "a.rustcorn.requests.in_flight:5|g|#env:test,zone",
             "a.rustcorn.connections.open:6|g|#env:test,zone",
             "a.gunicorn.backlog:7|h|#env:test,zone",
@@ -202,6 +207,23 @@ fn a_line_longer_than_a_datagram_goes_alone() {
     let mut server = Server::default();
     drain_udp(&mut server, &socket);
     assert_eq!(server.requests(), [5; 4]);
+}
+
+/// An aggregator that holds the last value of a gauge would show it for ever.
+#[test]
+fn what_nobody_counts_any_more_is_zero_once_and_then_not_said() {
+    let mut statsd = statsd(udp_host("127.0.0.1", 1), "", "");
+    let uncounted = Gauges { load: None, ..GAUGES };
+    let mut said = |gauges: &Gauges| {
+        statsd.gauge(gauges);
+        let text = statsd.packer.take().join(&b"\n"[..]);
+        let lines = std::str::from_utf8(&text).unwrap().lines();
+        lines.filter(|line| line.contains("in_flight") || line.contains("busy")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&uncounted), [""; 0], "a server that began with foreign programs");
+    assert_eq!(said(&GAUGES), ["rustcorn.workers.busy:1|g", "rustcorn.requests.in_flight:5|g"]);
+    assert_eq!(said(&uncounted), ["rustcorn.workers.busy:0|g", "rustcorn.requests.in_flight:0|g"]);
+    assert_eq!(said(&uncounted), [""; 0]);
 }
 
 /// A port that nobody else takes: not from the range of the kernel's choice, and on an address of one test's own.

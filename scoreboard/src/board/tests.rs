@@ -121,13 +121,15 @@ fn counts_outlive_the_writer_until_reset() {
             generation: 7,
             state: State::Booting,
             beat: Some(Monotonic::from_nanos(1)),
+            counted: true,
             connections: 1,
             in_flight: 1,
         }
     );
 
     board.reset(3);
-    let empty = Vitals { pid: None, generation: 0, state: State::Empty, beat: None, connections: 0, in_flight: 0 };
+    let (pid, state, beat) = (None, State::Empty, None);
+    let empty = Vitals { pid, generation: 0, state, beat, counted: true, connections: 0, in_flight: 0 };
     assert_eq!((board.counts(3), board.vitals(3), board.polled(3)), (Counts::default(), empty, vec![]));
     drop(used(&board, 3));
     assert_eq!(board.counts(3).requests, 1, "the next occupant begins at zero");

@@ -65,15 +65,3 @@ pub fn take_next_for(old: BorrowedFd<'_>, channel: BorrowedFd<'_>) -> io::Result
     replace(old, file.as_fd())?;
     Ok(true)
 }
-
-/// Which file a descriptor means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity(u64, u64);
-
-impl Identity {
-    /// Device and inode (fstat(2)).
-    pub fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let is = nix::sys::stat::fstat(fd)?;
-        Ok(Self(is.st_dev, is.st_ino))
-    }
-}

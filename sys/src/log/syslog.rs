@@ -17,6 +17,7 @@ use link::Link;
 
 use super::{Level, PIPE_BUF, Record, cut, text};
 use crate::Monotonic;
+use crate::error::without_number;
 
 /// Least time between two lines about what was lost.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -132,8 +133,7 @@ fn error_words(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::WouldBlock {
         return "it does not take them as fast as they come".to_owned();
     }
-    let words = error.to_string();
-    words.split(" (os error").next().unwrap_or_default().to_owned()
+    without_number(error)
 }
 
 #[cfg(test)]

@@ -82,24 +82,6 @@ fn a_stale_socket_is_replaced_and_what_is_not_ours_stays() {
 }
 
 #[test]
-fn who_adopts_it_goes_on_where_the_other_left() {
-    let _alone = alone();
-    let folder = Folder::new("adopt");
-    let path = folder.0.join("ctl");
-    let first = HeldSocket::bind(&path, 0o600, 8).unwrap();
-    let [listener, lock] = first.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
-    let second = HeldSocket::adopt(&path, listener, lock).unwrap();
-    let client = UnixStream::connect(&path).unwrap();
-    first.leave_behind();
-    assert_eq!(HeldSocket::bind(&path, 0o600, 8).unwrap_err().kind(), ErrorKind::AddrInUse, "still locked");
-    let (_stream, peer) = second.accept().unwrap().expect("nobody else took it");
-    assert_eq!(peer.pid, Some(Pid::this()));
-    drop(client);
-    drop(second);
-    assert_eq!(folder.names(), [""; 0]);
-}
-
-#[test]
 fn who_connects_is_known_and_a_half_close_is_no_hang_up() {
     let _alone = alone();
     let folder = Folder::new("peer");

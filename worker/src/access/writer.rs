@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustcorn_sys::Monotonic;
+use rustcorn_sys::error::without_number;
 use rustcorn_sys::log::batch::{Batches, Lost};
 use rustcorn_sys::log::syslog::{Sender, Trouble};
 
@@ -41,7 +42,7 @@ impl Writer {
                     queue.may_wait()
                 });
                 if let Err(Lost { lines, error }) = written {
-                    self.lost(lines, &error.map_or_else(|| NOT_READ.to_owned(), |error| words(&error)));
+                    self.lost(lines, &error.map_or_else(|| NOT_READ.to_owned(), |error| without_number(&error)));
                 }
             }
             self.tell_syslog(&lines);
@@ -73,11 +74,6 @@ impl Writer {
 
 const NO_ROOM: &str = "they come faster than they can be written";
 const NOT_READ: &str = "nobody reads them";
-
-fn words(error: &std::io::Error) -> String {
-    let words = error.to_string();
-    words.split(" (os error").next().unwrap_or_default().to_owned()
-}
 
 fn say((lines, why): &(u64, String)) {
     log::warning(format_args!("{lines} access log lines were lost: {why}"), &[("lost".into(), (*lines).into())]);

@@ -280,20 +280,28 @@ fn a_server_that_is_dropped_drains() {
     });
 }
 
-#[test]
-fn a_test_that_fails_since_the_application_blocks_its_thread_still_ends() {
+/// A test whose application blocks its thread, from its beginning on until the test is over.
+fn with_blocked(configuration: &str, test: impl AsyncFnOnce(TestServer)) {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let (tell, begun) = tokio::sync::oneshot::channel();
     run(async {
         let make = move |ctx: Context| async move {
             ctx.spawn("blocker", async move {
                 tell.send(()).unwrap();
-                let _ = blocked.recv(); // until the end of this test
+                let _ = blocked.recv();
             });
             Ok(service_fn(hello))
         };
-        let server = serve_test("", make).await.unwrap();
+        let server = serve_test(configuration, make).await.unwrap();
         begun.await.unwrap();
+        test(server).await;
+    });
+    drop(release);
+}
+
+#[test]
+fn a_test_that_fails_since_the_application_blocks_its_thread_still_ends() {
+    with_blocked("", async |server| {
         let fails = std::thread::spawn(move || {
             let _server = server;
             panic!("as the assertion of a test");
@@ -301,7 +309,20 @@ fn a_test_that_fails_since_the_application_blocks_its_thread_still_ends() {
         let said = fails.join().unwrap_err();
         assert_eq!(said.downcast_ref(), Some(&"as the assertion of a test"));
     });
-    drop(release);
+}
+
+#[test]
+fn a_stop_is_over_in_time_though_the_application_blocks_its_thread() {
+    with_blocked("graceful_timeout = 0.1", async |server| assert!(!server.stop().await.is_clean()));
+}
+
+/// Not even tokio's time, which a test may stop: then it jumps to the end of what is waited for.
+#[test]
+fn a_stop_needs_nothing_of_the_tests_runtime() {
+    let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+    let end =
+        runtime.block_on(async { serve_test("", |_| async { Ok(service_fn(hello)) }).await.unwrap().stop().await });
+    assert!(end.is_clean());
 }
 
 #[test]

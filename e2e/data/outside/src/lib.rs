@@ -141,3 +141,8 @@ async fn upgrade(mut request: Request<axum::body::Body>) -> Response<axum::body:
     let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     response.header("connection", "upgrade").header("upgrade", "echo").body(Default::default()).expect("it is whole")
 }
+
+/// The examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../examples.md")]
+mod examples {}

@@ -78,8 +78,8 @@ fn a_body_must_not_stand_still_nor_drip() {
     for drips in [false, true] {
         let server = with_times(SHORT * 2, 100, Duration::ZERO);
         let mut client = Client::to(&server);
-        post(&mut client, 1, "/echo");
         let (begun, mut stream) = (Instant::now(), client.stream.try_clone().unwrap());
+        post(&mut client, 1, "/echo");
         let answered = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (done, drop) = (Arc::clone(&answered), frame(DATA, 0, 1, b"x"));
         let dripping = std::thread::spawn(move || {
