@@ -41,8 +41,9 @@ fn an_http2_connection_moves_to_the_new_workers_and_requests_under_way_are_finis
         assert_eq!(conn.get("/pid").await, answered(&old));
         let (mut slow, mut poll) = (conn.sender(), conn.sender());
         let reload = async {
-            tokio::task::spawn_blocking(|| {}).await.expect("a thread"); // lets the others begin
-            server.wait_for_journal("start", 2);
+            while server.journal("start").len() < 2 {
+                tokio::task::yield_now().await; // to the connection, which sends both
+            }
             server.reload();
         };
         let (slow, poll, ()) =
