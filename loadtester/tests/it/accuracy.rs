@@ -21,6 +21,7 @@ fn within_one_percent(body: &str) {
         let interval = run_to_the_end(Scenario::from_text("t", &text).unwrap());
         let mut all = rustcorn_loadtester::stats::histogram();
         interval.tasks.iter().for_each(|task| all.add(&task.service).unwrap());
+        assert_eq!(server.requests(), 60); // once the server is done, and has written its times down
         let mut waits = server.books.waits.lock().unwrap().clone();
         waits.sort_unstable();
         assert_eq!((all.len(), waits.len()), (60, 60));
