@@ -42,7 +42,7 @@ pub async fn run(scenario: Scenario, threads: usize, mut progress: Progress) -> 
     let ended_by = loop {
         let over = async {
             match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                Some(deadline) => tokio::time::sleep_until(deadline).await, // the length that was asked for
                 None => std::future::pending().await,
             }
         };

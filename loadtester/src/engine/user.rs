@@ -89,6 +89,7 @@ impl User {
         }
     }
 
+    /// The time between two tasks, which the scenario asks for. False: the user is to leave.
     async fn pause(&self, until: u64) -> bool {
         self.slot.unless_leaving(tokio::time::sleep_until(self.local.clock.instant(until).into())).await
     }
